@@ -1,0 +1,135 @@
+"""Which settings there are, how each is read from text, and which values it may have.
+
+Pure: the environment and the files are `kitaru.settings`' business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from kitaru.errors import KitaruUsageError
+
+_WORDS = {
+    "1": True, "true": True, "yes": True, "on": True,
+    "0": False, "false": False, "no": False, "off": False,
+}  # fmt: skip
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+_SECRET_PARAMETER = re.compile(
+    r"(?i)([?&;][^=&;]*(?:key|token|secret|password|credential|auth|sig)[^=&;]*=)[^&;#\s]*"
+)
+
+
+def masked_url(url: str) -> str:
+    """Return a URL that may be shown: its user, password and secret parameters are stars."""
+    return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub("***@", url))
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """How a setting is read from text, and which values it may have."""
+
+    expected: str
+    accepts: Callable[[object], bool]
+    read: Callable[[str], object] = str
+    in_files: bool = True
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and bool(re.match(r"[a-z][a-z0-9+.-]*://", value))
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_whole(minimum: int) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+
+
+def _is_span(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+
+
+def _word(text: str) -> object:
+    return _WORDS.get(text.lower(), text)
+
+
+_BOOL = Field("true or false", _is_bool, _word)
+_SPAN = Field("a number of seconds above 0", _is_span, float)
+FIELDS: dict[str, Field] = {
+    "config_dir": Field("a folder", lambda value: isinstance(value, Path), Path, in_files=False),
+    "store_url": Field("a URL like 'sqlite:///path/kitaru.db'", _is_url),
+    "artifact_store": Field("a URL like 'file:///path/blobs'", _is_url),
+    "project": Field("a name", _is_text),
+    "stack": Field("a name", _is_text),
+    "cache": _BOOL,
+    "retries": Field("a whole number, 0 or more", _is_whole(0), int),
+    "allow_pickle": _BOOL,
+    "max_workers": Field("a whole number, 1 or more", _is_whole(1), int),
+    "capture_logs": _BOOL,
+    "debug": _BOOL,
+    "lease_seconds": _SPAN,
+    "lease_renew_seconds": _SPAN,
+}
+
+
+def checked(name: str, value: object, place: str, *, base: Path) -> object:
+    """Return the value as the field keeps it, with relative paths taken from `base`."""
+    if name not in FIELDS:
+        hint = did_you_mean(name, tuple(FIELDS)) or f" Known settings: {', '.join(FIELDS)}."
+        message = f"unknown setting `{name}`.{hint}"
+        raise KitaruUsageError(message)
+    wanted = FIELDS[name]
+    if name == "config_dir" and isinstance(value, str) and value:
+        value = Path(value)
+    if not wanted.accepts(value):
+        shown = masked_url(value) if isinstance(value, str) else value
+        message = f"expected {place} to be {wanted.expected}, got: {shown!r}"
+        raise KitaruUsageError(message)
+    if isinstance(value, Path):
+        return absolute(value, base)
+    if name in {"store_url", "artifact_store"}:
+        return _absolute_url(cast("str", value), base)
+    return float(cast("float", value)) if wanted is _SPAN else value
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the store URL of a database file: three slashes, then its path."""
+    return f"sqlite:///{file.as_posix()}"
+
+
+def file_url(folder: Path) -> str:
+    """Return the artifact store URL of a folder."""
+    path = folder.as_posix()
+    return f"file://{path}" if path.startswith("/") else f"file:///{path}"
+
+
+def _absolute_url(url: str, base: Path) -> str:
+    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        path, mark, query = url.removeprefix("sqlite:///").partition("?")
+        if path == ":memory:" or path.startswith("file:"):
+            return url
+        return sqlite_url(absolute(path, base)) + mark + query
+    return url
+
+
+def absolute(path: str | Path, base: Path) -> Path:
+    """Return a path with `~` expanded and, if it is relative, taken from `base`."""
+    return (base / Path(path).expanduser()).absolute()
+
+
+def did_you_mean(name: str, known: tuple[str, ...]) -> str:
+    """Return ` Did you mean …?` if a known name is close, else an empty text."""
+    import difflib
+
+    renamed = {"runner": "stack", "KITARU_RUNNER": "KITARU_STACK"}
+    close = [renamed[name]] if name in renamed else difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean `{close[0]}`?" if close else ""
