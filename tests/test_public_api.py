@@ -62,7 +62,7 @@ SIGNATURES = {
         " ignore=(), resources=None)"
     ),
     "RetryPolicy": (
-        "(max_attempts=3, delay=1.0, backoff=2.0, max_delay=60.0, jitter=0.1,"
+        "(*, max_attempts=3, delay=1.0, backoff=2.0, max_delay=60.0, jitter=0.1,"
         " retry_on=(Exception,), give_up_on=())"
     ),
     "save": "(name, value, *, type='output', tags=None)",
