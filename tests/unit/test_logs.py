@@ -491,7 +491,7 @@ def test_failing_sink_costs_lines_and_is_told_once(
     capture.flush()
 
     assert [line.message for line in sink.lines] == ["(2 lines dropped)", "kept"]
-    told = [record for record in caplog.records if record.name == "kitaru.logs"]
+    told = [record for record in caplog.records if record.name == "kitaru.logs.capture"]
     assert [record.getMessage() for record in told] == [
         "log lines of runs cannot be stored, the runs go on: the disk is full"
     ]

@@ -2,7 +2,7 @@
 
 The engine names the call whose code is running in `target`; what is written without a target is only
 passed on. Lines go through a bounded buffer to a thread that hands them to the store in batches, so that
-a slow, full or broken log store costs log lines and never a run. `log_hooks` listens to the streams.
+a slow, full or broken log store costs log lines and never a run. `hooks` listens to the streams.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from kitaru.clock import SYSTEM_CLOCK, Clock
-from kitaru.log_hooks import Hooks
+from kitaru.logs.hooks import Hooks
 from kitaru.model import LogLine, LogSource
 
 logger = logging.getLogger(__name__)
