@@ -18,7 +18,7 @@ MAX_LINES = 500
 GROUND = frozenset(
     {"errors", "ids", "clock", "model", "transitions", "retry", "faults", "code_ref"}
 )
-SERVICES = frozenset({"blobs", "codec", "log_hooks", "logs", "settings", "settings_rules"})
+SERVICES = frozenset({"blobs", "codec", "logs", "settings", "settings_rules"})
 # An entry covers everything below it; `store.open_store` is one name, `store.contract` one module.
 STORE_FROM_OUTSIDE = frozenset({"store.open_store", "store.contract"})
 ROOT = frozenset({""})  # `import kitaru`, as users write it
@@ -26,7 +26,6 @@ ROOT = frozenset({""})  # `import kitaru`, as users write it
 MAY_IMPORT: dict[str, frozenset[str]] = {
     **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(SERVICES, GROUND),
-    "logs": GROUND | {"log_hooks"},
     "settings": GROUND | {"settings_rules"},
     "store": GROUND | SERVICES - {"codec"} | {"wire"},
     "engine": GROUND | SERVICES | {"store.contract"},

@@ -7,9 +7,10 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,9 +58,9 @@ def blocks(page: Path) -> Iterator[Block]:
             opened = None
 
 
-def scripts() -> Iterator[tuple[Block, str]]:
+def scripts(pages: Iterable[Path]) -> Iterator[tuple[Block, str]]:
     """Yield each Python block that runs, with everything it continues put before it."""
-    for page in PAGES:
+    for page in pages:
         former = ""
         for block in blocks(page):
             if block.language != "python" or block.is_marked("notest"):
@@ -97,7 +98,7 @@ def mentions(text: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("block", "script"), [pytest.param(*script, id=str(script[0])) for script in scripts()]
+    ("block", "script"), [pytest.param(*script, id=str(script[0])) for script in scripts(PAGES)]
 )
 def test_python_block_runs_as_a_script(block: Block, script: str, config_dir: Path) -> None:
     file = config_dir.parent / "example.py"
@@ -129,7 +130,43 @@ def test_block_that_does_not_run_says_why() -> None:
 
 
 def test_readme_shows_a_flow_that_runs() -> None:
-    assert any(block.page == ROOT / "README.md" for block, _ in scripts())
+    assert any(block.page == ROOT / "README.md" for block, _ in scripts(PAGES))
+
+
+def test_markers_continue_and_leave_out_blocks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        dedent(
+            """
+            ```python
+            a = 1
+            ```
+
+            <!-- notest: needs a network -->
+            ```python
+            nonsense
+            ```
+
+            ```console
+            $ kitaru
+            ```
+
+            <!-- continue -->
+            ```python
+            b = a
+            ```
+
+            ```python
+            c = 3
+            ```
+            """
+        ),
+        "utf-8",
+    )
+
+    found = [(block.line, script) for block, script in scripts([page])]
+
+    assert found == [(2, "a = 1"), (16, "a = 1\n\nb = a"), (20, "c = 3")]
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -219,6 +256,21 @@ def test_every_variable_in_the_documentation_exists() -> None:
     ours = {name for name in said if not name.startswith("KITARU_TEST_")}
 
     assert ours - set(VARIABLES.values()) == set()
+
+
+def test_state_chart_shows_every_transition() -> None:
+    from kitaru.transitions import TRANSITIONS
+
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)", page, flags=re.MULTILINE))
+
+    allowed = {
+        (before.value, after.value)
+        for before, following in TRANSITIONS.items()
+        for after in following
+    }
+
+    assert drawn == allowed
 
 
 # --- links and cleanliness --------------------------------------------------------------------
