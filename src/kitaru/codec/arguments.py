@@ -15,8 +15,9 @@ from typing import Any
 from kitaru.codec.deep import with_whole_stack
 from kitaru.codec.diagnosis import refusal
 from kitaru.codec.lower import ATOMS, STRATEGIES, Lowering
+from kitaru.codec.naming import stable_module_name
 from kitaru.codec.objects import resolve
-from kitaru.codec.tree import TAG, Refused, Tree, UserValue, pack, type_name
+from kitaru.codec.tree import TAG, Refused, Tree, UserValue, pack
 from kitaru.errors import KitaruSerializationError
 
 _MOST_CONTAINERS = 5_000_000  # nested shared tuples grow without end once sharing is ignored
@@ -103,12 +104,12 @@ class CanonicalLowering(Lowering):
         # Classes are told apart by name even where the name leads nowhere; the code of local
         # functions is compared instead.
         if isinstance(target, type) and not vars(target).get("__pydantic_generic_metadata__"):
-            return f"{target.__module__}:{target.__qualname__}"
+            return f"{stable_module_name(target)}:{target.__qualname__}"
         return super().name_of(target)
 
     def pickle(self, value: UserValue) -> Tree:
         if isinstance(value, type):
-            return {TAG: "class", 1: f"{value.__module__}:{value.__qualname__}"}
+            return {TAG: "class", 1: f"{stable_module_name(value)}:{value.__qualname__}"}
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, types.CodeType):
@@ -140,12 +141,13 @@ class CanonicalLowering(Lowering):
             raise
         except Exception as error:  # the value's own code may raise anything
             raise Refused(value, f"cannot be compared: {error}") from error
+        name = self.name_of(type(value))
         if isinstance(reduced, str):
-            return {TAG: "global", 1: f"{type_name(type(value))}:{reduced}"}
+            return {TAG: "global", 1: name, 2: reduced}
         function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
         return {
             TAG: "reduce",
-            1: type_name(type(value)),
+            1: name,
             2: self.lower(function),
             3: self.items(arguments),
             4: self.lower(state),

@@ -32,7 +32,7 @@ def _array(walk: Lowering, value: Any) -> Tree:
     dtype = value.dtype
     if dtype.char == "O":
         return {TAG: "object_array", 1: list(value.shape), 2: walk.items(value.ravel().tolist())}
-    description = _describe_dtype(dtype)
+    description = _describe_dtype(walk, dtype)
     if description is None:
         return walk.pickle(value)
     is_fortran = value.flags.f_contiguous and not value.flags.c_contiguous
@@ -46,95 +46,72 @@ def _array(walk: Lowering, value: Any) -> Tree:
 
 
 def _scalar(walk: Lowering, value: Any) -> Tree:
-    import numpy as np  # loaded already, else there would be no such value
+    import numpy as np
 
-    description = _describe_dtype(value.dtype)
+    if isinstance(value, str):
+        return {TAG: "numpy_text", 1: walk.lower(str.__str__(value))}
+    if isinstance(value, bytes):
+        return {TAG: "numpy_text", 1: bytes.__getitem__(value, slice(None))}
+    description = _describe_dtype(walk, value.dtype)
     if description is None:
         return walk.pickle(value)
     data = value.tobytes()
-    rebuilt = np.ndarray((), np.dtype(_read_dtype(description)), data)[()]
+    rebuilt = np.ndarray((), value.dtype, data)[()]
     if type(rebuilt) is not type(value) or rebuilt.tobytes() != data:
-        return walk.pickle(value)
-    if isinstance(value, str | bytes) and rebuilt != value:  # trailing zeros belong to no array
         return walk.pickle(value)
     return {TAG: "numpy_scalar", 1: description, 2: data}
 
 
 def _dtype(walk: Lowering, value: Any) -> Tree:
-    description = _describe_dtype(value)
+    description = _describe_dtype(walk, value)
     if description is None:
         return walk.pickle(value)
     return {TAG: "dtype", 1: description}
 
 
-def _describe_dtype(dtype: Any) -> Tree | None:
-    """Return text for a simple dtype, nested lists for a structured one, None for the others."""
-    import numpy as np  # loaded already, else there would be no such value
+def _describe_dtype(walk: Lowering, dtype: Any) -> Tree | None:
+    """Return the tree of a dtype's description, or None if NumPy cannot describe it exactly."""
+    import numpy as np
 
     if dtype.hasobject or dtype.metadata:
         return None
     if dtype.names is None and dtype.subdtype is None:
         # Several C types share one width; only the type code tells `long` from `long long`.
         candidates = (dtype.str, dtype.byteorder.replace("|", "") + dtype.char)
-        return next((text for text in candidates if _is_dtype(np, text, dtype)), None)
-    description = _to_lists(np.lib.format.dtype_to_descr(dtype))
+        return next((text for text in candidates if _is_dtype(text, dtype)), None)
+    description = np.lib.format.dtype_to_descr(dtype)
     try:
-        rebuilt = np.dtype(_read_dtype(description))
+        rebuilt = np.lib.format.descr_to_dtype(description)
     except (TypeError, ValueError):
         return None
-    return (
-        description
-        if rebuilt == dtype and rebuilt.isalignedstruct == dtype.isalignedstruct
-        else None
-    )
+    if rebuilt != dtype or rebuilt.isalignedstruct != dtype.isalignedstruct:
+        return None
+    walk.hold(description)
+    return walk.lower(description)
 
 
-def _is_dtype(np: Any, text: str, dtype: Any) -> bool:
+def _is_dtype(text: str, dtype: Any) -> bool:
+    import numpy as np
+
     try:
         found = np.dtype(text)
     except TypeError:
         return False
-    return bool(found == dtype) and found.type is dtype.type and found.char == dtype.char
+    return bool(found == dtype) and found.char == dtype.char
 
 
-def _to_lists(description: Any) -> Tree:
-    if isinstance(description, tuple | list):
-        return [_to_lists(part) for part in description]
-    return description
+def _read_dtype(walk: Lifting, tree: Tree) -> Any:
+    import numpy as np
 
-
-def _read_dtype(description: Tree) -> Any:
-    import numpy as np  # only where an array is decoded
-
-    if type(description) is str:
-        return np.dtype(description)
     # The format module's own inverse of `dtype_to_descr`, which drops the padding it had named.
-    return np.lib.format.descr_to_dtype(_to_tuples(description))
-
-
-def _to_tuples(description: Tree) -> Any:
-    """Undo `_to_lists`: fields are tuples in a list, and so is a (dtype, shape) pair a tuple."""
-    if type(description) is not list:
-        return description
-    if description and all(type(part) is list for part in description):
-        return [_field(part) for part in description]
-    return _field(description)
-
-
-def _field(parts: list[Tree]) -> tuple[Any, ...]:
-    return tuple(
-        tuple(part)
-        if type(part) is list and all(type(item) in (int, str) for item in part)
-        else _to_tuples(part)
-        for part in parts
-    )
+    return np.lib.format.descr_to_dtype(walk.lift(tree))
 
 
 def _lift_array(walk: Lifting, tree: dict[Any, Tree]) -> Any:
     import numpy as np  # only where an array is decoded
 
     order = tree.get(4, "C")
-    array = np.ndarray(tuple(tree[2]), _read_dtype(tree[1]), bytearray(tree[3]), order=order)
+    array = np.ndarray(tuple(tree[2]), _read_dtype(walk, tree[1]), bytearray(tree[3]), order=order)
     if array.nbytes != len(tree[3]):
         message = "an array's bytes do not fit its shape"
         raise Unreadable(message)
@@ -161,11 +138,18 @@ def _fill_object_array(walk: Lifting, tree: dict[Any, Tree], value: Any) -> None
 def _lift_scalar(walk: Lifting, tree: dict[Any, Tree]) -> Any:
     import numpy as np  # only where a scalar is decoded
 
-    dtype = _read_dtype(tree[1])
+    dtype = _read_dtype(walk, tree[1])
     if dtype.itemsize != len(tree[2]):
         message = "a scalar's bytes do not fit its type"
         raise Unreadable(message)
     return np.ndarray((), dtype, bytearray(tree[2]))[()]
+
+
+def _lift_text(walk: Lifting, tree: dict[Any, Tree]) -> Any:
+    import numpy as np
+
+    text = walk.lift(tree[1])
+    return np.str_(text) if isinstance(text, str) else np.bytes_(text)
 
 
 STRATEGIES: dict[str, Strategy] = {
@@ -178,6 +162,7 @@ LIFTERS.update(
         "ndarray": Lifter(_lift_array),
         "object_array": Lifter(_make_object_array, _fill_object_array),
         "numpy_scalar": Lifter(_lift_scalar),
-        "dtype": Lifter(lambda _, tree: _read_dtype(tree[1])),
+        "numpy_text": Lifter(_lift_text),
+        "dtype": Lifter(lambda walk, tree: _read_dtype(walk, tree[1])),
     }
 )

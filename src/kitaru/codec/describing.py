@@ -105,6 +105,8 @@ def _class_name(tree: Tree) -> str:
         raise Unreadable(message)
     if tree[TAG] == "def":
         return _class_name(tree[2])
+    if tree[TAG] == "ref":
+        return f"class {tree[1]}"
     if tree[TAG] == "generic_model":
         arguments = ", ".join(_inline(_describe(part)) for part in tree[2])
         return f"{_class_name(tree[1])}[{arguments}]"
@@ -239,7 +241,7 @@ _SPECIAL: dict[str, Callable[[dict[Any, Tree]], Any]] = {
     },
     **{tag: _items(tag) for tag in ("tuple", "set", "frozenset", "deque", "range", "slice")},
     **{tag: _pairs(tag) for tag in ("dict", "ordered_dict", "counter", "default_dict")},
-    **dict.fromkeys(("data_frame", "series", "index", "arrow_table", "arrow_batch"), _table),
+    **dict.fromkeys(("data_frame", "series", "arrow_table", "arrow_batch"), _table),
 }
 
 

@@ -60,11 +60,10 @@ def _smallest_part(
     pending = deque([(root, value, refused.reason)])
     seen = {id(value): value}
     failing: dict[int, str | None] = {}
-    last = pending[0]
     for _ in range(_MOST_PARTS):
         if not pending:
             break
-        path, part, reason = last = pending.popleft()
+        path, part, reason = pending.popleft()
         has_failing_part = False
         for label, child in _parts(part):
             child_reason = _reason(child, check, failing)
@@ -76,7 +75,8 @@ def _smallest_part(
                 pending.append((path + label, child, child_reason))
         if not has_failing_part:
             return path, part, reason
-    return last
+    # Parts that fail only together, such as those of a cycle.
+    return root, value, refused.reason
 
 
 def _reason(

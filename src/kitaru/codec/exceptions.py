@@ -50,20 +50,18 @@ def lower_exception(walk: Lowering, value: BaseException) -> Tree:
         except Refused:
             if not walk.lenient:
                 raise
-    tree: dict[Any, Tree] = {
-        TAG: "exception",
-        1: _class_tree(walk, value),
-        2: [_keep(walk, part) for part in value.args],
-        3: walk.mapping(_state(walk, value)),
-    }
+    tree: dict[Any, Tree] = {TAG: "exception", 1: _class_tree(walk, value)}
+    if isinstance(value, BaseExceptionGroup):
+        # Before the arguments, which hold the members again: a group is made from its members.
+        tree[7] = [walk.lower(value.message), walk.items(value.exceptions)]
+    tree[2] = [_keep(walk, part) for part in value.args]
+    tree[3] = walk.mapping(_state(walk, value))
     if value.__cause__ is not None:
         tree[4] = walk.lower(value.__cause__)
     if value.__context__ is not None:
         tree[5] = walk.lower(value.__context__)
     if value.__suppress_context__:
         tree[6] = True
-    if isinstance(value, BaseExceptionGroup):
-        tree[7] = [walk.lower(value.message), walk.items(value.exceptions)]
     return tree
 
 

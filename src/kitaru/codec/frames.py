@@ -26,8 +26,6 @@ def kind_of(cls: type) -> str | None:
             return "data_frame"
         if cls is pandas.Series:
             return "series"
-        if issubclass(cls, pandas.Index) and cls.__module__.startswith("pandas."):
-            return "index"
     pyarrow = sys.modules.get("pyarrow")
     if pyarrow is not None:
         if cls is pyarrow.Table:
@@ -55,17 +53,6 @@ def _series(walk: Lowering, value: Any) -> Tree:
     tree = _node("series", stream, [len(value)], [str(value.name)])
     tree[5] = walk.lower(value.name)
     return tree
-
-
-def _index(walk: Lowering, value: Any) -> Tree:
-    import pandas as pd  # loaded already, else there would be no such value
-
-    stream = _frame_to_stream(
-        pd.DataFrame(index=value), lambda rebuilt: _same_index(rebuilt.index, value)
-    )
-    if stream is None:
-        return walk.pickle(value)
-    return _node("index", stream, [len(value)], [str(name) for name in value.names])
 
 
 def _arrow_table(walk: Lowering, value: Any) -> Tree:
@@ -197,7 +184,6 @@ def _lift_series(walk: Lifting, tree: dict[Any, Tree]) -> Any:
 STRATEGIES: dict[str, Strategy] = {
     "data_frame": Strategy(_data_frame),
     "series": Strategy(_series),
-    "index": Strategy(_index, late=True),
     "arrow_table": Strategy(_arrow_table, late=True),
     "arrow_batch": Strategy(_arrow_batch, late=True),
 }
@@ -205,7 +191,6 @@ LIFTERS.update(
     {
         "data_frame": Lifter(lambda _, tree: _checked_stream(tree).to_pandas()),
         "series": Lifter(_lift_series),
-        "index": Lifter(lambda _, tree: _checked_stream(tree).to_pandas().index),
         "arrow_table": Lifter(lambda _, tree: _checked_stream(tree)),
         "arrow_batch": Lifter(lambda _, tree: _only_batch(_checked_stream(tree))),
     }

@@ -167,7 +167,9 @@ class GraphLowering(Lowering):
         self.shared = first.shared
         self._number_all = number_all
         self._numbers: dict[int, int] = {}
-        self._open_late: set[int] = set()
+        self._open: set[int] = set()
+        self._open_late: dict[int, int] = {}
+        self.cyclic = False
 
     def lower(self, value: UserValue) -> Tree:
         kind = type(value)
@@ -182,17 +184,26 @@ class GraphLowering(Lowering):
             return strategy.lower(self, value)
         number = self._numbers.get(key)
         if number is not None:
+            self.cyclic = self.cyclic or key in self._open
             return {TAG: "ref", 1: number}
         self.seen[key] = value
         if strategy.late:
             return self._lower_late(strategy, key, value)
-        return {TAG: "def", 1: self._number(key), 2: strategy.lower(self, value)}
+        number = self._number(key)
+        self._open.add(key)
+        tree = strategy.lower(self, value)
+        self._open.discard(key)
+        return {TAG: "def", 1: number, 2: tree}
 
     def _lower_late(self, strategy: Strategy, key: int, value: UserValue) -> Tree:
-        if key in self._open_late and not self._number_all:
-            raise LateCycle
-        self._open_late.add(key)
+        if key in self._open_late:
+            if not self._number_all:
+                raise LateCycle
+            if self._open_late[key] == len(self._numbers):
+                raise Refused(value, "contains itself, and could not be made before its parts")
+        self._open_late[key] = len(self._numbers)
         tree = strategy.lower(self, value)
+        self._open_late.pop(key, None)
         inner = self._numbers.get(key)
         if inner is not None:
             # It contains itself through something numbered, which has defined it in the meantime.

@@ -29,13 +29,17 @@ def find_name(target: Any) -> str | None:
     if find_in(home, qualname) is not target:
         # Such as NoneType, which says that it is a builtin.
         return f"types:{qualname}" if vars(types).get(qualname) is target else None
-    module = _module_name(target, home)
+    module = stable_module_name(target)
     if module == "__main__":  # an interactive session: its classes end with it
         return None
     return f"{module}:{qualname}"
 
 
-def _module_name(target: Any, home: ModuleType) -> str:
+def stable_module_name(target: Any) -> str:
+    """Return the name by which every process knows the module of a class or function."""
+    home = sys.modules.get(target.__module__ or "")
+    if home is None:
+        return str(target.__module__)
     # Finding a script's path asks the file system, once per script instead of once per value.
     for path, script in _scripts.items():
         if script is home:

@@ -34,7 +34,10 @@ def resolve(walk: Lowering, value: UserValue) -> Strategy:
     custom = registry.strategy_for(cls)
     if custom is not None:
         return custom
-    return _STRATEGIES[kind_of(cls)]
+    kind = kind_of(cls)
+    if kind == "subclass" and issubclass(cls, tuple | frozenset):
+        return _LATE_SUBCLASS
+    return _STRATEGIES[kind]
 
 
 def kind_of(cls: type) -> str:
@@ -156,6 +159,9 @@ def _payload(walk: Lowering, base: type, value: Any) -> Tree:
     if base is float:
         return float.__float__(value)
     return bytes.__getitem__(value, slice(None))
+
+
+_LATE_SUBCLASS = Strategy(_subclass, late=True)
 
 
 def _zone(walk: Lowering, value: Any) -> Tree:

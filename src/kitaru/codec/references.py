@@ -50,8 +50,8 @@ def lower_class(walk: Lowering, value: type) -> Tree:
     if not walk.allow_pickle:
         raise Refused(
             value,
-            f"is the class `{type_name(value)}`, which cannot be found by that name, and pickle is"
-            f" switched off; define it at the top of its module",
+            f"needs the class `{type_name(value)}`, which no other process can find by that name,"
+            f" and pickle is switched off (`KITARU_ALLOW_PICKLE`); define it at the top of its module",
         )
     return walk.pickle(value)
 

@@ -108,7 +108,20 @@ def _pack(value: UserValue, *, allow_pickle: bool, careful: bool, lenient: bool)
         except LateCycle:
             walk = GraphLowering(first, number_all=True)
             tree = walk.lower(value)
-    return Encoded(PICKLE_CODEC if walk.pickled else CODEC, pack(tree))
+    encoded = Encoded(PICKLE_CODEC if walk.pickled else CODEC, pack(tree))
+    if isinstance(walk, GraphLowering) and walk.cyclic:
+        _verify_cycle(value, encoded)
+    return encoded
+
+
+def _verify_cycle(value: UserValue, encoded: Encoded) -> None:
+    # An element of a set that contains the set must be hashed before it is complete, which works
+    # or not depending on its `__hash__`. Only trying tells.
+    try:
+        decode(encoded)
+    except KitaruSerializationError as error:
+        reason = "contains itself in a way in which it cannot be made anew"
+        raise Refused(value, reason) from error
 
 
 def decode(encoded: Encoded, *, allow_pickle: bool = True) -> Any:
