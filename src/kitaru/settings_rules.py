@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from urllib.parse import quote
 
 from kitaru.errors import KitaruUsageError
 
@@ -96,29 +97,22 @@ def checked(name: str, value: object, place: str, *, base: Path) -> object:
         raise KitaruUsageError(message)
     if isinstance(value, Path):
         return absolute(value, base)
-    if name in {"store_url", "artifact_store"}:
-        return _absolute_url(cast("str", value), base)
     return float(cast("float", value)) if wanted is _SPAN else value
 
 
 def sqlite_url(file: Path) -> str:
-    """Return the store URL of a database file: three slashes, then its path."""
-    return f"sqlite:///{file.as_posix()}"
+    """Return the store URL of a database file."""
+    return "sqlite://" + _url_path(file)
 
 
 def file_url(folder: Path) -> str:
     """Return the artifact store URL of a folder."""
-    path = folder.as_posix()
-    return f"file://{path}" if path.startswith("/") else f"file:///{path}"
+    return "file://" + _url_path(folder)
 
 
-def _absolute_url(url: str, base: Path) -> str:
-    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
-        path, mark, query = url.removeprefix("sqlite:///").partition("?")
-        if path == ":memory:" or path.startswith("file:"):
-            return url
-        return sqlite_url(absolute(path, base)) + mark + query
-    return url
+def _url_path(path: Path) -> str:
+    text = quote(path.as_posix(), safe="/:")
+    return text if text.startswith("/") else f"/{text}"  # a drive letter comes after a slash
 
 
 def absolute(path: str | Path, base: Path) -> Path:

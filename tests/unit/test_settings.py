@@ -58,7 +58,7 @@ def test_defaults_need_no_file_and_no_variable(place: Path):
 
     assert found == Settings(
         config_dir=data,
-        store_url=f"sqlite:///{data}/kitaru.db",
+        store_url=f"sqlite://{data}/kitaru.db",
         artifact_store=f"file://{data}/blobs",
     )
     assert set(found.sources.values()) == {"default"}
@@ -108,7 +108,7 @@ def test_each_layer_wins_over_the_ones_before_it(
         ("KITARU_DEBUG", "true", "debug", True),
         ("KITARU_LEASE_SECONDS", "30", "lease_seconds", 30.0),
         ("KITARU_LEASE_RENEW_SECONDS", "0.5", "lease_renew_seconds", 0.5),
-        ("KITARU_STORE_URL", "sqlite:////var/k.db", "store_url", "sqlite:////var/k.db"),
+        ("KITARU_STORE_URL", "sqlite:///var/k.db", "store_url", "sqlite:///var/k.db"),
         ("KITARU_ARTIFACT_STORE", "file:///var/b", "artifact_store", "file:///var/b"),
         ("KITARU_RETRIES", "  ", "retries", None),
     ],
@@ -221,7 +221,7 @@ def test_runs_below_a_project_folder_are_kept_there(place: Path):
     found = read_anew()
 
     assert found.config_dir == project
-    assert found.store_url == f"sqlite:///{project}/kitaru.db"
+    assert found.store_url == f"sqlite://{project}/kitaru.db"
     assert found.sources["config_dir"] == "kitaru init"
     assert settings.find_project() == project
 
@@ -243,10 +243,15 @@ def test_config_path_wins_over_the_project_folder(place: Path, monkeypatch: pyte
     assert found.artifact_store == f"file://{place}/elsewhere/blobs"
 
 
-def test_relative_store_in_a_file_is_taken_from_the_files_folder(place: Path):
-    write_pyproject(place.parent, 'store_url = "sqlite:///data/k.db"')
+def test_folders_with_odd_names_become_urls_that_name_them(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("KITARU_CONFIG_PATH", "50 % of #1")
 
-    assert read_anew().store_url == f"sqlite:///{place.parent}/data/k.db"
+    found = settings.current()
+
+    assert found.store_url == f"sqlite://{place}/50%20%25%20of%20%231/kitaru.db"
+    assert found.artifact_store == f"file://{place}/50%20%25%20of%20%231/blobs"
 
 
 def test_settings_follow_the_working_directory(place: Path, monkeypatch: pytest.MonkeyPatch):
@@ -316,7 +321,7 @@ def test_unknown_variables_are_told_with_the_likely_name(monkeypatch: pytest.Mon
             "postgresql://db/k?user=a&password=***&x=1",
         ),
         ("s3://bucket/p?secret_access_key=geheim", "s3://bucket/p?secret_access_key=***"),
-        ("sqlite:////var/a@b/kitaru.db", "sqlite:////var/a@b/kitaru.db"),
+        ("sqlite:///var/a@b/kitaru.db", "sqlite:///var/a@b/kitaru.db"),
     ],
 )
 def test_credentials_in_urls_are_masked(url: str, shown: str):

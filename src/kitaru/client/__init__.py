@@ -1,0 +1,27 @@
+"""Looking at executions from outside, and acting on them: `KitaruClient` and what it returns."""
+
+from __future__ import annotations
+
+from kitaru.client.client import KitaruClient
+from kitaru.client.models import (
+    ArtifactRef,
+    CheckpointAttempt,
+    CheckpointCall,
+    Execution,
+    FailureInfo,
+    LogEntry,
+)
+from kitaru.errors import FailureOrigin
+from kitaru.model import ExecutionStatus
+
+__all__ = [
+    "ArtifactRef",
+    "CheckpointAttempt",
+    "CheckpointCall",
+    "Execution",
+    "ExecutionStatus",
+    "FailureInfo",
+    "FailureOrigin",
+    "KitaruClient",
+    "LogEntry",
+]

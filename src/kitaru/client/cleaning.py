@@ -1,0 +1,97 @@
+"""Removing what an embedded store has kept; configuration stays."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kitaru import settings
+from kitaru.clock import SYSTEM_CLOCK
+from kitaru.errors import KitaruNotFoundError, KitaruStateError
+from kitaru.settings_rules import sqlite_url
+
+Scope = Literal["project", "global", "all"]
+
+_DATABASE = "kitaru.db"
+_KEPT = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", "blobs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What would be removed.
+
+    Attributes:
+        paths: Files and folders that exist.
+        total_bytes: How much they take.
+    """
+
+    paths: tuple[Path, ...]
+    total_bytes: int
+
+
+def plan_removal(scope: Scope) -> Removal:
+    """Return what cleaning would remove: of the project here, of the user, or both.
+
+    Raises:
+        KitaruNotFoundError: `scope` is `project`, and there is none here.
+        KitaruStateError: An execution is running there.
+    """
+    folders = list(_folders(scope))
+    for folder in folders:
+        _refuse_while_running(folder)
+    paths = tuple(folder / name for folder in folders for name in _KEPT if (folder / name).exists())
+    return Removal(paths=paths, total_bytes=sum(_size(path) for path in paths))
+
+
+def remove(removal: Removal) -> None:
+    """Remove what `plan_removal` has listed; what is gone already is fine.
+
+    Durability: not atomic. A crash in between leaves some of the files; cleaning again removes them.
+    """
+    for path in removal.paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _folders(scope: Scope) -> Iterator[Path]:
+    project = settings.find_project()
+    if scope == "project" and project is None:
+        message = "no Kitaru project here or above. `kitaru init` makes one."
+        raise KitaruNotFoundError(message)
+    if scope != "global" and project is not None:
+        yield project
+    if scope != "project":
+        yield settings.user_dir()
+
+
+def _refuse_while_running(folder: Path) -> None:
+    database = folder / _DATABASE
+    if not database.is_file():
+        return
+    from kitaru.store import open_store
+
+    store = open_store(sqlite_url(database))
+    try:
+        now = SYSTEM_CLOCK.now()
+        # A lease that has run out belongs to a process that is gone.
+        running = [row.id for row in store.list_running() if (row.lease_expires_at or 0) > now]
+    finally:
+        store.close()
+    if running:
+        message = (
+            f"execution {running[0]!r} is running in '{folder}'"
+            f"{f' and {len(running) - 1} more' if len(running) > 1 else ''}."
+            f" Wait for it, or `kitaru executions cancel {running[0]}`."
+        )
+        raise KitaruStateError(message)
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size

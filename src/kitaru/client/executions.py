@@ -1,0 +1,329 @@
+"""`client.executions`: look executions up, read what they wrote, act on them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, overload
+
+from kitaru.client.bounds import check_bounds
+from kitaru.client.connection import Connection
+from kitaru.client.log_reading import LogOrigin
+from kitaru.client.models import Execution, LogEntry, UserValue
+from kitaru.client.reading import Detail, execution_of
+from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.errors import KitaruNotFoundError, KitaruStateError, KitaruUsageError
+from kitaru.model import (
+    CallRecord,
+    CallStatus,
+    ExecutionFilter,
+    ExecutionRecord,
+    ExecutionStatus,
+    StoredValue,
+)
+
+# Inside a class that has a method `list`, annotations cannot say so.
+ExecutionList = list[Execution]
+EntryList = list[LogEntry]
+
+_PAGE = 500  # executions per query where all are asked for
+
+
+class Executions:
+    """The executions of one project. Ids are accepted by unique prefix."""
+
+    def __init__(self, connection: Connection, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    def get(self, exec_id: str) -> Execution:
+        """Return an execution with its checkpoints and artifacts.
+
+        Raises:
+            KitaruNotFoundError: No execution's id begins so.
+            KitaruStateError: Several do.
+        """
+        record = self._find(exec_id)
+        return execution_of(record, self, self._detail(record))
+
+    def list(
+        self,
+        *,
+        flow: str | None = None,
+        status: ExecutionStatus | str | None = None,
+        stack: str | None = None,
+        tag: str | None = None,
+        metadata: Mapping[str, UserValue] | None = None,
+        limit: int | None = None,
+        page: int | None = None,
+        size: int | None = None,
+        after: str | None = None,
+    ) -> ExecutionList:
+        """Return executions as summaries, newest first; all of them if nothing bounds them.
+
+        Args:
+            metadata: Keys and values that `kitaru.log` gave the execution itself.
+            limit: At most so many.
+            page: Which page of `size` executions, from 1.
+            size: Executions per page.
+            after: Only executions older than this one, the last of the page before.
+
+        Raises:
+            KitaruUsageError: `limit` is given with `page` or `size`, `page` without `size`, or one
+                is below 1; or there is no such status.
+        """
+        check_bounds(limit=limit, page=page, size=size)
+        where = self._filter(flow=flow, status=status, stack=stack, tag=tag, metadata=metadata)
+        before = None if after is None else _key(self._find(after))
+        skip = 0 if page is None or size is None else (page - 1) * size
+        found = self._records(where, before=before, skip=skip, limit=limit or size)
+        return [execution_of(record, self) for record in found]
+
+    def count(
+        self,
+        *,
+        flow: str | None = None,
+        status: ExecutionStatus | str | None = None,
+        stack: str | None = None,
+        tag: str | None = None,
+        metadata: Mapping[str, UserValue] | None = None,
+    ) -> int:
+        """Return how many executions fit."""
+        where = self._filter(flow=flow, status=status, stack=stack, tag=tag, metadata=metadata)
+        return self._connection.store.count_executions(where)
+
+    def latest(
+        self, *, flow: str | None = None, status: ExecutionStatus | str | None = None
+    ) -> Execution:
+        """Return the newest execution as a summary.
+
+        Raises:
+            KitaruNotFoundError: None fits.
+        """
+        found = self.list(flow=flow, status=status, limit=1)
+        if not found:
+            wanted = [
+                f"{name} {str(value)!r}"
+                for name, value in (("flow", flow), ("status", status))
+                if value is not None
+            ]
+            message = (
+                f"no execution with {' and '.join(wanted)}." if wanted else "no execution yet."
+            )
+            raise KitaruNotFoundError(message)
+        return found[0]
+
+    @overload
+    def logs(
+        self,
+        exec_id: str,
+        *,
+        checkpoint: str | None = None,
+        source: LogOrigin | None = None,
+        limit: int | None = None,
+        follow: Literal[False] = False,
+    ) -> EntryList: ...
+
+    @overload
+    def logs(
+        self,
+        exec_id: str,
+        *,
+        checkpoint: str | None = None,
+        source: LogOrigin | None = None,
+        limit: int | None = None,
+        follow: Literal[True],
+    ) -> Iterator[LogEntry]: ...
+
+    def logs(
+        self,
+        exec_id: str,
+        *,
+        checkpoint: str | None = None,
+        source: LogOrigin | None = None,
+        limit: int | None = None,
+        follow: bool = False,
+    ) -> EntryList | Iterator[LogEntry]:
+        """Return what an execution printed and logged, oldest first.
+
+        Args:
+            checkpoint: Only this call, by its id, or all calls of this checkpoint, by its name.
+            source: `step` for what checkpoints wrote, `runner` for the flow's own body; both if not
+                given.
+            limit: At most so many lines, from the start.
+            follow: Return an iterator that waits for more until the execution has finished.
+
+        Raises:
+            KitaruUsageError: `checkpoint` is given with `source="runner"`, there is no such source,
+                or `limit` is below 1.
+        """
+        reader = LogReader(
+            self._connection,
+            self._find(exec_id).id,
+            checkpoint=checkpoint,
+            source=source,
+            limit=limit,
+        )
+        return reader.follow(self._clock) if follow else reader.read()
+
+    def retry(self, exec_id: str) -> Execution:
+        """Continue a failed execution in this process, in the background.
+
+        Recorded calls are not repeated; the calls that failed run again.
+
+        Raises:
+            KitaruStateError: It has not failed.
+        """
+        from kitaru import worker
+
+        record = self._find(exec_id)
+        worker.retry_execution(record.id)
+        return self.get(record.id)
+
+    @overload
+    def recover(self, exec_id: str) -> Execution: ...
+
+    @overload
+    def recover(self, exec_id: None = None) -> ExecutionList: ...
+
+    def recover(self, exec_id: str | None = None) -> Execution | ExecutionList:
+        """Continue interrupted executions in this process, in the background.
+
+        Args:
+            exec_id: Only this one; all of them if not given.
+        """
+        if exec_id is not None:
+            return self.recover_one(exec_id)
+        from kitaru import worker
+
+        return [self.get(record.id) for record in worker.recover()]
+
+    def recover_one(self, exec_id: str) -> Execution:
+        """Continue one interrupted execution in this process, in the background."""
+        from kitaru import worker
+
+        record = self._find(exec_id)
+        worker.recover([record.id])
+        return self.get(record.id)
+
+    def cancel(self, exec_id: str) -> Execution:
+        """Ask for an execution and its children to be cancelled.
+
+        One that is not running is cancelled at once; a running one when its runner notices.
+
+        Raises:
+            KitaruStateError: It has finished.
+        """
+        record = self._find(exec_id)
+        by = f"{getpass.getuser()}@{socket.gethostname()}"
+        self._connection.store.request_cancel(record.id, by=by, now=self._clock.now())
+        return self.get(record.id)
+
+    def delete(self, exec_id: str) -> None:
+        """Remove a finished execution with its journal, logs and artifacts, and its children.
+
+        Raises:
+            KitaruStateError: It or a child has not finished.
+        """
+        self._connection.store.delete_execution(self._find(exec_id).id)
+
+    def load(self, stored: StoredValue) -> UserValue:
+        """Return a stored value."""
+        return self._connection.load(stored)
+
+    def describe(self, stored: StoredValue) -> UserValue:
+        """Return what a stored value holds as JSON-like values, without running anything."""
+        return self._connection.describe(stored)
+
+    def _find(self, prefix: str) -> ExecutionRecord:
+        store = self._connection.store
+        if not prefix:
+            message = "expected an execution's id or how it begins, got: ''"
+            raise KitaruUsageError(message)
+        found = store.find_execution_ids(prefix, limit=6)
+        if not found:
+            message = (
+                f"no execution's id begins with {prefix!r}. `kitaru executions list` shows them."
+            )
+            raise KitaruNotFoundError(message)
+        if len(found) > 1 and prefix not in found:
+            more = ", …" if len(found) > 5 else ""
+            message = f"several executions' ids begin with {prefix!r}: {', '.join(found[:5])}{more}"
+            raise KitaruStateError(message)
+        return store.get_execution(prefix if prefix in found else found[0])
+
+    def _detail(self, record: ExecutionRecord) -> Detail:
+        store = self._connection.store
+        calls = store.list_calls(record.id)
+        return Detail(
+            calls=calls,
+            attempts=store.list_attempts(record.id),
+            artifacts=store.list_artifacts(record.id),
+            metadata=store.list_metadata(record.id),
+            children=list(
+                self._records(ExecutionFilter(project=record.project, parent_id=record.id))
+            ),
+            sources=self._sources(calls),
+        )
+
+    def _sources(self, calls: Sequence[CallRecord]) -> dict[str, str]:
+        """Return for each reused `execution/position` the `execution/call` it is known by."""
+        reused = [call.cached_from for call in calls if call.status is CallStatus.CACHED]
+        wanted = {origin.partition("/")[0] for origin in reused if origin is not None}
+        return {
+            f"{exec_id}/{call.position}": f"{exec_id}/{call.call_id}"
+            for exec_id in wanted
+            for call in self._connection.store.list_calls(exec_id)
+        }
+
+    def _filter(
+        self,
+        *,
+        flow: str | None,
+        status: ExecutionStatus | str | None,
+        stack: str | None,
+        tag: str | None,
+        metadata: Mapping[str, UserValue] | None,
+    ) -> ExecutionFilter:
+        return ExecutionFilter(
+            project=self._connection.settings.project,
+            flow=flow,
+            status=None if status is None else _status(status),
+            stack=stack,
+            tag=tag,
+            metadata={key: json.dumps(value) for key, value in (metadata or {}).items()},
+        )
+
+    def _records(
+        self,
+        where: ExecutionFilter,
+        *,
+        before: tuple[int, str] | None = None,
+        skip: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[ExecutionRecord]:
+        wanted = None if limit is None else skip + limit
+        seen = 0
+        while wanted is None or seen < wanted:
+            size = _PAGE if wanted is None else min(_PAGE, wanted - seen)
+            found = self._connection.store.list_executions(where, limit=size, before=before)
+            yield from found[max(skip - seen, 0) :]
+            seen += len(found)
+            if len(found) < size:
+                return
+            before = _key(found[-1])
+
+
+def _status(status: ExecutionStatus | str) -> ExecutionStatus:
+    try:
+        return ExecutionStatus(status)
+    except ValueError:
+        known = ", ".join(ExecutionStatus)
+        message = f"expected `status` to be one of {known}, got: {status!r}"
+        raise KitaruUsageError(message) from None
+
+
+def _key(record: ExecutionRecord) -> tuple[int, str]:
+    return record.created_at, record.id

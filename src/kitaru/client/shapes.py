@@ -1,0 +1,147 @@
+"""Models as JSON: the shapes that scripts and other tools rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from kitaru.client.models import (
+    ArtifactRef,
+    CheckpointAttempt,
+    CheckpointCall,
+    Execution,
+    FailureInfo,
+    LogEntry,
+)
+
+Shape = dict[str, Any]
+
+
+def execution_summary(execution: Execution) -> Shape:
+    """Return the shape of an execution in a list."""
+    return {
+        "exec_id": execution.exec_id,
+        "flow_id": execution.flow_id,
+        "flow_name": execution.flow_name,
+        "status": execution.status.value,
+        "created_at": moment(execution.created_at),
+        "started_at": moment(execution.started_at),
+        "ended_at": moment(execution.ended_at),
+        "stack_name": execution.stack_name,
+        "status_reason": execution.status_reason,
+        "failure": failure(execution.failure),
+        "metadata": plain(execution.metadata),
+        "tags": list(execution.tags),
+        "parent_exec_id": execution.parent_exec_id,
+        "checkpoint_count": len(execution.checkpoints),
+        "artifact_count": len(execution.artifacts),
+    }
+
+
+def execution(execution: Execution) -> Shape:
+    """Return the shape of an execution in full."""
+    return {
+        **execution_summary(execution),
+        "recoveries": execution.recoveries,
+        "cancel_requested_at": moment(execution.cancel_requested_at),
+        "frozen_execution_spec": plain(execution.frozen_execution_spec),
+        "checkpoints": [checkpoint(call) for call in execution.checkpoints],
+        "artifacts": [artifact(kept) for kept in execution.artifacts],
+    }
+
+
+def checkpoint(call: CheckpointCall) -> Shape:
+    """Return the shape of a call."""
+    return {
+        "call_id": call.call_id,
+        "name": call.name,
+        "checkpoint_type": call.checkpoint_type,
+        "status": call.status.value,
+        "started_at": moment(call.started_at),
+        "ended_at": moment(call.ended_at),
+        "duration_seconds": None if call.duration is None else call.duration.total_seconds(),
+        "metadata": plain(call.metadata),
+        "original_call_id": call.original_call_id,
+        "parent_call_ids": list(call.parent_call_ids),
+        "child_exec_id": call.child_exec_id,
+        "failure": failure(call.failure),
+        "attempts": [attempt(tried) for tried in call.attempts],
+        "artifacts": [artifact(kept) for kept in call.artifacts],
+    }
+
+
+def attempt(tried: CheckpointAttempt) -> Shape:
+    """Return the shape of an attempt."""
+    return {
+        "attempt_id": tried.attempt_id,
+        "number": tried.number,
+        "status": tried.status.value,
+        "started_at": moment(tried.started_at),
+        "ended_at": moment(tried.ended_at),
+        "metadata": plain(tried.metadata),
+        "failure": failure(tried.failure),
+    }
+
+
+def artifact(kept: ArtifactRef) -> Shape:
+    """Return the shape of an artifact."""
+    return {
+        "artifact_id": kept.artifact_id,
+        "name": kept.name,
+        "kind": kept.kind,
+        "save_type": kept.save_type,
+        "producing_call": kept.producing_call,
+        "metadata": plain(kept.metadata),
+        "tags": list(kept.tags),
+        "attempt_failed": kept.attempt_failed,
+        "created_at": moment(kept.created_at),
+    }
+
+
+def failure(failed: FailureInfo | None) -> Shape | None:
+    """Return the shape of a failure."""
+    if failed is None:
+        return None
+    return {
+        "message": failed.message,
+        "exception_type": failed.exception_type,
+        "traceback": failed.traceback,
+        "origin": failed.origin.value,
+    }
+
+
+def log_entry(entry: LogEntry) -> Shape:
+    """Return the shape of a log line: its message, and what else is known."""
+    known: Shape = {
+        "level": entry.level,
+        "timestamp": moment(entry.timestamp),
+        "source": entry.source,
+        "checkpoint_name": entry.checkpoint_name,
+        "attempt": entry.attempt,
+        "logger": entry.logger,
+        "module": entry.module,
+        "filename": entry.filename,
+        "lineno": entry.lineno,
+    }
+    return {
+        "message": entry.message,
+        **{key: value for key, value in known.items() if value is not None},
+    }
+
+
+def moment(value: datetime | None) -> str | None:
+    """Return a moment in ISO 8601, UTC."""
+    return None if value is None else value.isoformat()
+
+
+def plain(value: object) -> Any:
+    """Return a value made of what JSON has; anything else by its `repr`."""
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[object, object]", value)
+        return {str(key): plain(part) for key, part in entries.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in cast("list[object]", value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return repr(value)

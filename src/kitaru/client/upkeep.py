@@ -1,0 +1,77 @@
+"""`client.upkeep`: the store itself, whatever executions it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kitaru.client.connection import Connection
+from kitaru.errors import KitaruBackendError
+from kitaru.model import ExecutionFilter, ExecutionStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """An execution that lost its process.
+
+    Attributes:
+        exec_id: Which one.
+        flow_name: Its flow.
+        reason: What became of the process, in plain words.
+    """
+
+    exec_id: str
+    flow_name: str
+    reason: str
+
+
+class Upkeep:
+    """Looks after the store that a client is connected to."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is, without credentials."""
+        return self._connection.store.url
+
+    def migrate(self) -> None:
+        """Create the store if there is none, and bring it to what this version of Kitaru needs.
+
+        Raises:
+            KitaruBackendError: It was written by a newer version, or cannot be changed.
+        """
+        everything = ExecutionFilter(project=self._connection.settings.project)
+        self._connection.store.count_executions(everything)
+
+    def verify(self) -> list[str]:
+        """Return what is wrong with the store and the large values it names, a sentence each."""
+        return [*self._connection.store.verify(), *self._broken_blobs()]
+
+    def find_interrupted(self) -> list[Interruption]:
+        """Return the executions that wait for a process to continue them.
+
+        Costs one query where nothing runs and nothing is pending.
+        """
+        store = self._connection.store
+        pending = ExecutionFilter(
+            project=self._connection.settings.project, status=ExecutionStatus.PENDING
+        )
+        if not store.list_running() and not store.count_executions(pending):
+            return []
+        from kitaru import worker
+
+        return [
+            Interruption(
+                exec_id=found.execution.id, flow_name=found.execution.flow, reason=found.reason
+            )
+            for found in worker.find_interrupted()
+        ]
+
+    def _broken_blobs(self) -> Iterator[str]:
+        for digest in self._connection.store.list_blob_digests():
+            try:
+                self._connection.blobs.get(digest)
+            except KitaruBackendError as error:
+                yield str(error)
