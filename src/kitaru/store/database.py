@@ -1,0 +1,72 @@
+"""What the SQL in this package asks of a database: named statements inside a read or a write.
+
+A database owns connections, transactions, waiting for others, and the translation of its driver's errors.
+It knows no statement and no record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from kitaru.store.queries import Row, Statement
+
+T = TypeVar("T")
+
+
+class Session(Protocol):
+    """Statements on one connection, valid only inside the work it was given to."""
+
+    def rows(self, name: str, *arguments: object) -> list[Row]:
+        """Run the statement `name` with arguments in their declared order; return all its rows."""
+        ...
+
+    def row(self, name: str, *arguments: object) -> Row | None:
+        """Run a statement that gives at most one row."""
+        ...
+
+    def run(self, name: str, *arguments: object) -> int:
+        """Run a statement; return how many rows it changed."""
+        ...
+
+    def run_many(self, name: str, rows: Sequence[Row]) -> None:
+        """Run a statement once for each tuple of arguments."""
+        ...
+
+    def query(self, text: str, arguments: Sequence[object]) -> list[Row]:
+        """Run a statement that was put together by `listing.py`."""
+        ...
+
+    def statement(self, name: str) -> Statement:
+        """Return a named statement, to put one together from."""
+        ...
+
+
+class Database(Protocol):
+    """One database. Safe to use from any thread."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        ...
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Return what `work` reads. Each of its statements sees all that was committed before."""
+        ...
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Return what `work` returned, after committing what it wrote.
+
+        `work` may be called several times, each time with nothing of the time before in the database.
+
+        Durability: one transaction, flushed to disk. If it raises, nothing was written.
+        """
+        ...
+
+    def verify(self) -> list[str]:
+        """Return what is wrong with the file or its schema, one sentence each."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection; the next use opens new ones."""
+        ...

@@ -1,0 +1,95 @@
+"""Looking executions up and acting on them from outside their run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kitaru.errors import KitaruNotFoundError, KitaruStateError
+from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
+from kitaru.store.database import Session
+from kitaru.store.listing import count_statement, list_statement
+from kitaru.store.rows import execution_from_row
+from kitaru.transitions import refuse
+
+# The last code point there is: what sorts before `prefix + this` and not before `prefix` begins with it.
+_BEYOND = "\U0010ffff"
+
+
+def get_execution(session: Session, exec_id: str) -> ExecutionRecord:
+    """Return one execution, or raise `KitaruNotFoundError`."""
+    row = session.row("get_execution", exec_id)
+    if row is None:
+        raise _unknown(exec_id)
+    return execution_from_row(row)
+
+
+def find_execution_ids(session: Session, prefix: str, limit: int) -> list[str]:
+    """Return ids that begin with `prefix`, in order."""
+    rows = session.rows("find_execution_ids", prefix, prefix + _BEYOND, limit)
+    return [exec_id for (exec_id,) in rows]
+
+
+def list_executions(
+    session: Session, where: ExecutionFilter, limit: int, before: tuple[int, str] | None
+) -> list[ExecutionRecord]:
+    """Return a page of executions, newest first."""
+    columns, has_tag = session.statement("execution_columns"), session.statement("has_tag")
+    text, arguments = list_statement(columns.text, where, has_tag.text, limit=limit, before=before)
+    return [execution_from_row(row) for row in session.query(text, arguments)]
+
+
+def count_executions(session: Session, where: ExecutionFilter) -> int:
+    """Return how many executions fit."""
+    text, arguments = count_statement(where, session.statement("has_tag").text)
+    return session.query(text, arguments)[0][0]
+
+
+def retry_execution(
+    session: Session, exec_id: str, reopen: Sequence[str], now: int
+) -> ExecutionRecord:
+    """Make a failed execution and its failed calls at `reopen` pending."""
+    if not session.run("reopen_execution", now, exec_id):
+        error = refuse("retried", exec_id, _status(session, exec_id), "failed")
+        raise error
+    session.run_many("reopen_call", [(exec_id, position) for position in reopen])
+    return get_execution(session, exec_id)
+
+
+def request_cancel(session: Session, exec_id: str, by: str, now: int) -> ExecutionRecord:
+    """Cancel an execution and its descendants, or ask their runners to."""
+    status = _status(session, exec_id)
+    if status.is_finished:
+        error = refuse("cancelled", exec_id, status, "unfinished")
+        raise error
+    session.run("cancel_tree", now, by, exec_id)
+    return get_execution(session, exec_id)
+
+
+def delete_execution(session: Session, exec_id: str) -> None:
+    """Remove an execution and its descendants, all of them finished."""
+    _status(session, exec_id)
+    unfinished = session.row("find_unfinished_in_tree", exec_id)
+    if unfinished is not None:
+        found, status = unfinished
+        if found == exec_id:
+            error = refuse("deleted", exec_id, ExecutionStatus(status), "finished")
+            raise error
+        message = (
+            f"execution {exec_id!r} cannot be deleted while its descendant {found!r} is {status}."
+            f" Cancel it with `kitaru executions cancel {found}`, or wait for it."
+        )
+        raise KitaruStateError(message)
+    session.run("delete_tree", exec_id)
+
+
+def _status(session: Session, exec_id: str) -> ExecutionStatus:
+    row = session.row("get_status", exec_id)
+    if row is None:
+        raise _unknown(exec_id)
+    return ExecutionStatus(row[0])
+
+
+def _unknown(exec_id: str) -> KitaruNotFoundError:
+    return KitaruNotFoundError(
+        f"there is no execution {exec_id!r}. `kitaru executions list` shows those that there are."
+    )

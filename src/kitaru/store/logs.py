@@ -1,0 +1,40 @@
+"""Keeping what runs print and tell, for watching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from kitaru.model import EventRecord, LogLine
+from kitaru.store.database import Session
+from kitaru.store.rows import event_from_row, log_from_row, log_to_row
+
+# The largest number of rows that either database can be asked for.
+_ALL = 2**63 - 1
+
+
+def append_logs(session: Session, lines: Sequence[LogLine]) -> None:
+    """Add log lines; those of unknown executions are dropped."""
+    session.run_many("append_log", [log_to_row(line) for line in lines])
+
+
+def list_logs(
+    session: Session,
+    exec_id: str,
+    positions: Sequence[str] | None,
+    after: int,
+    limit: int | None,
+) -> list[tuple[int, LogLine]]:
+    """Return log lines with their cursor, oldest first."""
+    words = None if positions is None else msgspec.json.encode(list(positions)).decode()
+    rows = session.rows("list_logs", exec_id, after, words, _ALL if limit is None else limit)
+    return [log_from_row(row) for row in rows]
+
+
+def list_events(
+    session: Session, exec_id: str, after: int, limit: int | None
+) -> list[tuple[int, EventRecord]]:
+    """Return events with their cursor, oldest first."""
+    rows = session.rows("list_events", exec_id, after, _ALL if limit is None else limit)
+    return [event_from_row(row) for row in rows]

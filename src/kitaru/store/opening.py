@@ -1,0 +1,93 @@
+"""From a URL to its store, one for each process."""
+
+from __future__ import annotations
+
+import atexit
+import difflib
+import os
+import re
+import threading
+from pathlib import Path
+from urllib.parse import unquote
+
+from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.store.contract import Store
+
+_SCHEMES = ("sqlite", "postgresql", "http", "https")
+
+_DRIVE = re.compile(r"/[A-Za-z]:")
+
+# One store per file and process: its group commits and its one writer depend on it.
+_stores: dict[str, Store] = {}
+_lock = threading.Lock()
+
+
+def open_store(url: str) -> Store:
+    """Return the store at `url`, the same one for the same URL everywhere in this process.
+
+    `sqlite:///absolute/path` names a file on this machine, which is created and brought to this
+    version's schema.
+
+    Durability: see `prepare` in `sqlite_schema.py`; safe to repeat and to race.
+
+    Raises:
+        KitaruUsageError: It is no URL of a store.
+        KitaruFeatureNotAvailableError: Stores of its kind cannot be opened here.
+        KitaruBackendError: The store cannot be reached or used.
+    """
+    path = _sqlite_path(url)
+    key = str(path.resolve())
+    with _lock:
+        store = _stores.get(key)
+        if store is None:
+            # Imported here: the SQL loader takes 50 ms that a process without a store need not wait for.
+            from kitaru.store.sqlite import SQLiteStore
+
+            store = _stores[key] = SQLiteStore(path)
+    return store
+
+
+def _sqlite_path(url: str) -> Path:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        message = f"expected the URL of a store such as 'sqlite:///home/me/kitaru.db', got: {url!r}"
+        raise KitaruUsageError(message)
+    if scheme != "sqlite":
+        raise _not_sqlite(scheme)
+    path = unquote(rest)
+    if not path.startswith("/"):
+        message = (
+            f"expected an absolute path after 'sqlite://', got: {url!r}."
+            f" Write three slashes: 'sqlite:///{path}'"
+        )
+        raise KitaruUsageError(message)
+    # Four slashes are how other libraries write it.
+    path = "/" + path.lstrip("/")
+    return Path(os.path.normpath(path[1:] if _DRIVE.match(path) else path))
+
+
+def _not_sqlite(scheme: str) -> KitaruUsageError | KitaruFeatureNotAvailableError:
+    if scheme in {"postgresql", "postgres"}:
+        return KitaruFeatureNotAvailableError(
+            "stores on Postgres are not available in this version. Use a file: 'sqlite:///path/to/file'."
+        )
+    if scheme in {"http", "https"}:
+        return KitaruFeatureNotAvailableError(
+            "stores behind a server are not available in this version."
+            " Use a file: 'sqlite:///path/to/file'."
+        )
+    similar = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+    hint = f", did you mean {similar[0]!r}?" if similar else "."
+    return KitaruUsageError(
+        f"unknown kind of store {scheme!r}{hint} Known: {', '.join(map(repr, _SCHEMES))}."
+    )
+
+
+def _close_all() -> None:
+    # Runs after all threads of flows have ended. The last one to close a file copies its log into it,
+    # so that a file at rest is one file.
+    for store in list(_stores.values()):
+        store.close()
+
+
+atexit.register(_close_all)

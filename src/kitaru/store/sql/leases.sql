@@ -1,0 +1,26 @@
+-- name: is_anything_claimable(now)
+-- Whether it is worth asking for the right to write.
+SELECT 1
+FROM execution
+WHERE status = 'pending' AND runnable_at <= :now
+LIMIT 1;
+
+-- name: is_anything_reapable(now)
+-- Whether a lease has run out.
+SELECT 1
+FROM execution
+WHERE status = 'running' AND lease_expires_at < :now
+LIMIT 1;
+
+-- name: list_running()
+-- All running executions, oldest first.
+SELECT
+    id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at,
+    inputs_codec, inputs_data, inputs_digest, inputs_size,
+    result_codec, result_data, result_digest, result_size,
+    failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
+    cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
+    runnable_at, created_at, started_at, ended_at, status_reason
+FROM execution
+WHERE status = 'running'
+ORDER BY created_at, id;

@@ -1,0 +1,74 @@
+-- Lists of ids come as one JSON text, because SQLite has no arrays.
+
+-- name: claim_executions(owner, lease_expires_at, now, exec_ids, limit)
+-- The only door to `running`.
+UPDATE execution
+SET
+    status = 'running',
+    epoch = epoch + 1,
+    lease_owner = :owner,
+    lease_expires_at = :lease_expires_at,
+    started_at = coalesce(started_at, :now),
+    status_reason = NULL
+WHERE id IN (
+    SELECT id
+    FROM execution
+    WHERE status = 'pending'
+        AND runnable_at <= :now
+        AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))
+    ORDER BY runnable_at, id
+    LIMIT :limit
+)
+RETURNING
+    id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at,
+    inputs_codec, inputs_data, inputs_digest, inputs_size,
+    result_codec, result_data, result_digest, result_size,
+    failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
+    cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
+    runnable_at, created_at, started_at, ended_at, status_reason;
+
+-- name: renew_leases(lease_expires_at, owner, leases)
+-- Push the expiry of those leases, given as pairs of id and epoch, that this owner still has.
+UPDATE execution
+SET lease_expires_at = :lease_expires_at
+WHERE status = 'running'
+    AND lease_owner = :owner
+    AND (id, epoch) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:leases)
+    )
+RETURNING id, epoch, cancel_requested_at;
+
+-- name: reap_executions(now, dead_owners, exec_ids)
+-- Take back what was lost: to be continued, or ended if that was asked for or has failed too often.
+UPDATE execution
+SET
+    lease_owner = NULL,
+    lease_expires_at = NULL,
+    recoveries = recoveries + 1,
+    runnable_at = CASE
+        WHEN cancel_requested_at IS NULL AND recoveries < max_recoveries THEN :now ELSE runnable_at
+    END,
+    status = CASE
+        WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+        WHEN recoveries < max_recoveries THEN 'pending'
+        ELSE 'failed'
+    END,
+    ended_at = CASE
+        WHEN cancel_requested_at IS NULL AND recoveries < max_recoveries THEN NULL ELSE :now
+    END,
+    status_reason = CASE
+        WHEN cancel_requested_at IS NOT NULL THEN NULL
+        WHEN recoveries < max_recoveries THEN 'its runner was lost'
+        ELSE 'its runner was lost ' || (recoveries + 1) || ' times, more often than `max_recoveries` ('
+            || max_recoveries || ') allows'
+    END
+WHERE status = 'running'
+    AND (lease_expires_at < :now OR lease_owner IN (SELECT value FROM json_each(:dead_owners)))
+    AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))
+RETURNING
+    id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at,
+    inputs_codec, inputs_data, inputs_digest, inputs_size,
+    result_codec, result_data, result_digest, result_size,
+    failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
+    cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
+    runnable_at, created_at, started_at, ended_at, status_reason;

@@ -1,0 +1,155 @@
+"""The store's contract, fulfilled over any SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kitaru.model import (
+    ArtifactRecord,
+    AttemptRecord,
+    CallRecord,
+    Claim,
+    Committed,
+    EventRecord,
+    ExecutionFilter,
+    ExecutionRecord,
+    HeldLease,
+    LogLine,
+    MetadataRecord,
+    Write,
+)
+from kitaru.store import executions, journal, logs
+from kitaru.store.database import Database
+from kitaru.store.invariants import find_broken_invariants, list_blob_digests
+from kitaru.store.leases import (
+    claim_executions,
+    is_anything_claimable,
+    is_anything_reapable,
+    list_running,
+    reap,
+    renew_leases,
+)
+
+
+class SqlStore:
+    """A store in a SQL database. The methods are specified in `contract.py`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def url(self) -> str:
+        return self._database.url
+
+    def get_execution(self, exec_id: str) -> ExecutionRecord:
+        return self._database.read(lambda session: executions.get_execution(session, exec_id))
+
+    def find_execution_ids(self, prefix: str, *, limit: int = 10) -> list[str]:
+        return self._database.read(
+            lambda session: executions.find_execution_ids(session, prefix, limit)
+        )
+
+    def list_executions(
+        self, where: ExecutionFilter, *, limit: int, before: tuple[int, str] | None = None
+    ) -> list[ExecutionRecord]:
+        return self._database.read(
+            lambda session: executions.list_executions(session, where, limit, before)
+        )
+
+    def count_executions(self, where: ExecutionFilter) -> int:
+        return self._database.read(lambda session: executions.count_executions(session, where))
+
+    def retry_execution(self, exec_id: str, *, reopen: Sequence[str], now: int) -> ExecutionRecord:
+        return self._database.write(
+            lambda session: executions.retry_execution(session, exec_id, reopen, now)
+        )
+
+    def request_cancel(self, exec_id: str, *, by: str, now: int) -> ExecutionRecord:
+        return self._database.write(
+            lambda session: executions.request_cancel(session, exec_id, by, now)
+        )
+
+    def delete_execution(self, exec_id: str) -> None:
+        self._database.write(lambda session: executions.delete_execution(session, exec_id))
+
+    def claim_executions(
+        self, claim: Claim, *, now: int, limit: int, exec_ids: Sequence[str] | None = None
+    ) -> list[ExecutionRecord]:
+        # Idle workers ask all the time; they must not queue up for the write lock to learn nothing.
+        if not self._database.read(lambda session: is_anything_claimable(session, now)):
+            return []
+        return self._database.write(
+            lambda session: claim_executions(session, claim, now, limit, exec_ids)
+        )
+
+    def renew_leases(
+        self, owner: str, leases: Sequence[tuple[str, int]], *, lease_expires_at: int
+    ) -> list[HeldLease]:
+        return self._database.write(
+            lambda session: renew_leases(session, owner, leases, lease_expires_at)
+        )
+
+    def list_running(self) -> list[ExecutionRecord]:
+        return self._database.read(list_running)
+
+    def reap(
+        self, *, now: int, dead_owners: Sequence[str], exec_ids: Sequence[str] | None = None
+    ) -> list[ExecutionRecord]:
+        if not dead_owners and not self._database.read(
+            lambda session: is_anything_reapable(session, now)
+        ):
+            return []
+        return self._database.write(lambda session: reap(session, now, dead_owners, exec_ids))
+
+    def commit(self, writes: Sequence[Write]) -> list[Committed]:
+        return self._database.write(lambda session: journal.commit(session, writes))
+
+    def list_calls(self, exec_id: str) -> list[CallRecord]:
+        return self._database.read(lambda session: journal.list_calls(session, exec_id))
+
+    def list_attempts(self, exec_id: str) -> list[AttemptRecord]:
+        return self._database.read(lambda session: journal.list_attempts(session, exec_id))
+
+    def list_artifacts(self, exec_id: str) -> list[ArtifactRecord]:
+        return self._database.read(lambda session: journal.list_artifacts(session, exec_id))
+
+    def list_metadata(self, exec_id: str) -> list[MetadataRecord]:
+        return self._database.read(lambda session: journal.list_metadata(session, exec_id))
+
+    def find_cached_call(
+        self, project: str, cache_key: bytes, *, since: int | None
+    ) -> tuple[str, CallRecord] | None:
+        return self._database.read(
+            lambda session: journal.find_cached_call(session, project, cache_key, since)
+        )
+
+    def append_logs(self, lines: Sequence[LogLine]) -> None:
+        self._database.write(lambda session: logs.append_logs(session, lines))
+
+    def list_logs(
+        self,
+        exec_id: str,
+        *,
+        positions: Sequence[str] | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> list[tuple[int, LogLine]]:
+        return self._database.read(
+            lambda session: logs.list_logs(session, exec_id, positions, after, limit)
+        )
+
+    def list_events(
+        self, exec_id: str, *, after: int = 0, limit: int | None = None
+    ) -> list[tuple[int, EventRecord]]:
+        return self._database.read(lambda session: logs.list_events(session, exec_id, after, limit))
+
+    def list_blob_digests(self) -> list[str]:
+        return self._database.read(list_blob_digests)
+
+    def verify(self) -> list[str]:
+        found = self._database.verify()
+        # A damaged file would only repeat its damage in the answers of every further question.
+        return found or self._database.read(find_broken_invariants)
+
+    def close(self) -> None:
+        self._database.close()

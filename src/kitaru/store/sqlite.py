@@ -1,0 +1,216 @@
+"""The embedded store: one SQLite file, shared by threads and processes of one machine.
+
+A process has one connection that writes, behind a lock, and a few that read. Reading never waits for
+writing (write-ahead log); writers of several processes wait for each other (`sqlite_patience.py`).
+
+Forking. SQLite keeps per-process state about each open file that a forked child would inherit: the child
+would believe that it holds locks which only its parent has, and lose commits. So every connection is closed
+before a fork, in the parent, and both sides open new ones at their next use.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.faults import fault
+from kitaru.store.migrations import find_differences, known_migrations
+from kitaru.store.queries import load_statements
+from kitaru.store.sql_store import SqlStore
+from kitaru.store.sqlite_errors import (
+    is_about_the_record,
+    is_busy,
+    is_damaged,
+    to_kitaru_error,
+    unstorable,
+)
+from kitaru.store.sqlite_patience import Patience
+from kitaru.store.sqlite_schema import connect, prepare, read_history
+from kitaru.store.sqlite_session import Readers, SqliteSession
+
+T = TypeVar("T")
+
+
+class SQLiteStore(SqlStore):
+    """A store in one SQLite file. Use `kitaru.store.open_store`, which keeps one per file."""
+
+    def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        database = SqliteDatabase(path, clock=clock)
+        super().__init__(database)
+        self.path = path
+        database.open()
+
+
+class SqliteDatabase:
+    """Connections to one file, transactions, and waiting for others.
+
+    `database.py` specifies the methods.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.path = path
+        self._clock = clock
+        self._statements = load_statements("sqlite", "?")
+        self._is_prepared = False
+        self._start()
+        _open_databases.add(self)
+
+    def _start(self) -> None:
+        # Reentrant, so that a fork from inside a transaction does not hang.
+        self._write_lock = threading.RLock()
+        self._writer: SqliteSession | None = None
+        self._readers = Readers(self._connect_reader)
+
+    @property
+    def url(self) -> str:
+        posix = self.path.as_posix()
+        return "sqlite://" + (posix if posix.startswith("/") else "/" + posix)
+
+    def open(self) -> None:
+        """Create the file or bring its schema to this version, if that has not been done."""
+        with self._write_lock:
+            if not self._is_prepared:
+                prepare(self.path)
+                self._is_prepared = True
+
+    def read(self, work: Callable[[SqliteSession], T]) -> T:
+        if not self._is_prepared:
+            self.open()
+        patience: Patience | None = None
+        while True:
+            is_sound = True
+            session: SqliteSession | None = None
+            try:
+                session = self._readers.borrow()
+                return work(session)
+            except sqlite3.Error as error:
+                is_sound = is_busy(error)
+                patience = patience or Patience(self.path, self._clock)
+                patience.wait(error)
+            except (UnicodeEncodeError, OverflowError) as error:
+                raise unstorable(error, self.path) from error
+            finally:
+                if session is not None:
+                    self._readers.give_back(session, is_sound=is_sound)
+
+    def write(self, work: Callable[[SqliteSession], T]) -> T:
+        patience: Patience | None = None
+        # Held while waiting for other processes too: the threads of this one queue up behind it
+        # instead of all asking.
+        with self._write_lock:
+            while True:
+                try:
+                    session = self._writer or self._open_writer()
+                    session.execute("BEGIN IMMEDIATE")
+                    result = work(session)
+                    fault("commit.inside")
+                    session.execute("COMMIT")
+                except sqlite3.Error as error:
+                    self._roll_back(error)
+                    patience = patience or Patience(self.path, self._clock)
+                    patience.wait(error)
+                except (UnicodeEncodeError, OverflowError) as error:
+                    self._roll_back(None)
+                    raise unstorable(error, self.path) from error
+                except BaseException:
+                    self._roll_back(None)
+                    raise
+                else:
+                    return result
+
+    def verify(self) -> list[str]:
+        return self.read(self._find_damage)
+
+    def close(self) -> None:
+        with self._write_lock:
+            self._discard_writer()
+            self._is_prepared = False
+        self._readers.close()
+
+    def pause(self) -> None:
+        """Wait until nobody uses a connection, let nobody begin to, and close all of them."""
+        self._write_lock.acquire()
+        self._discard_writer()
+        self._readers.pause()
+
+    def resume(self, *, is_child: bool) -> None:
+        """Go on after `pause`."""
+        if is_child:
+            # The locks are held by threads that do not exist here.
+            self._start()
+        else:
+            self._readers.resume()
+            self._write_lock.release()
+
+    def _find_damage(self, session: SqliteSession) -> list[str]:
+        found: list[str] = []
+        try:
+            found += [
+                text for (text,) in session.query("PRAGMA integrity_check", ()) if text != "ok"
+            ]
+            found += [
+                f"row {row} of table {table!r} names a row of {parent!r} that does not exist"
+                for table, row, parent, _ in session.query("PRAGMA foreign_key_check", ())
+            ]
+            history = read_history(session.connection, self.path)
+        except sqlite3.Error as error:
+            if not is_damaged(error):
+                raise
+            return [*found, str(to_kitaru_error(error, self.path))]
+        return found + find_differences(history, known_migrations("sqlite"))
+
+    def _connect_reader(self) -> SqliteSession:
+        return SqliteSession(connect(self.path, writer=False), self._statements)
+
+    def _open_writer(self) -> SqliteSession:
+        self.open()
+        self._writer = SqliteSession(connect(self.path, writer=True), self._statements)
+        return self._writer
+
+    def _roll_back(self, error: sqlite3.Error | None) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.connection.rollback()
+        except sqlite3.Error:
+            # Closing rolls back too.
+            self._discard_writer()
+        if error is not None and not is_busy(error) and not is_about_the_record(error):
+            # After an error of the disk a connection may hold pages that never got there.
+            self._discard_writer()
+
+    def _discard_writer(self) -> None:
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.connection.close()
+
+
+# For the hooks below, which know no store.
+_open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
+
+_paused: list[SqliteDatabase] = []
+
+
+def _before_fork() -> None:
+    for database in list(_open_databases):
+        database.pause()
+        _paused.append(database)
+
+
+def _after_fork(*, is_child: bool) -> None:
+    while _paused:
+        _paused.pop().resume(is_child=is_child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=lambda: _after_fork(is_child=False),
+        after_in_child=lambda: _after_fork(is_child=True),
+    )

@@ -1,0 +1,122 @@
+"""Named statements on one SQLite connection, and a few connections to read with."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from kitaru.store.queries import Row, Statement
+
+# Reads take well under a millisecond; more threads than these seldom read at the same instant, and
+# when they do, they open a connection and close it again.
+_IDLE_READERS = 4
+
+
+class SqliteSession:
+    """Named statements on one connection; `database.py` specifies the methods."""
+
+    __slots__ = ("_cursor", "_statements", "connection")
+
+    def __init__(self, connection: sqlite3.Connection, statements: Mapping[str, Statement]) -> None:
+        self.connection = connection
+        self._statements = statements
+        # One cursor for all statements: making one costs as much as a small statement.
+        self._cursor = connection.cursor()
+
+    def rows(self, name: str, *arguments: object) -> list[Row]:
+        statement = self._statements[name]
+        if statement.arrange is not None:
+            arguments = statement.arrange(arguments)
+        return self._cursor.execute(statement.text, arguments).fetchall()
+
+    def row(self, name: str, *arguments: object) -> Row | None:
+        # All rows are fetched even where one is expected: a statement that is left in the middle
+        # would keep its snapshot of the database.
+        found = self.rows(name, *arguments)
+        return found[0] if found else None
+
+    def run(self, name: str, *arguments: object) -> int:
+        statement = self._statements[name]
+        if statement.arrange is not None:
+            arguments = statement.arrange(arguments)
+        return self._cursor.execute(statement.text, arguments).rowcount
+
+    def run_many(self, name: str, rows: Sequence[Row]) -> None:
+        statement = self._statements[name]
+        if statement.arrange is not None:
+            rows = [statement.arrange(row) for row in rows]
+        self._cursor.executemany(statement.text, rows)
+
+    def query(self, text: str, arguments: Sequence[object]) -> list[Row]:
+        return self._cursor.execute(text, tuple(arguments)).fetchall()
+
+    def statement(self, name: str) -> Statement:
+        return self._statements[name]
+
+    def execute(self, text: str) -> None:
+        """Run a statement without arguments or rows, such as `COMMIT`."""
+        self._cursor.execute(text)
+
+
+class Readers:
+    """Connections that read: as many as threads read at once, few of them kept."""
+
+    def __init__(self, connect: Callable[[], SqliteSession]) -> None:
+        self._connect = connect
+        self._changed = threading.Condition(threading.Lock())
+        self._idle: list[SqliteSession] = []
+        self._borrowed = 0
+        self._is_paused = False
+
+    def borrow(self) -> SqliteSession:
+        """Return a connection that nobody else uses until it is given back."""
+        with self._changed:
+            while self._is_paused:
+                self._changed.wait()
+            self._borrowed += 1
+            session = self._idle.pop() if self._idle else None
+        if session is not None:
+            return session
+        try:
+            return self._connect()
+        except BaseException:
+            self._returned(None)
+            raise
+
+    def give_back(self, session: SqliteSession, *, is_sound: bool) -> None:
+        """Let others use a connection, or close it if it is not sound."""
+        if is_sound and len(self._idle) < _IDLE_READERS:
+            self._returned(session)
+        else:
+            session.connection.close()
+            self._returned(None)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._changed:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.connection.close()
+
+    def pause(self) -> None:
+        """Wait until nobody reads, let nobody begin to, and close all connections."""
+        with self._changed:
+            self._is_paused = True
+            while self._borrowed:
+                self._changed.wait()
+        self.close()
+
+    def resume(self) -> None:
+        """Let reading go on after `pause`."""
+        with self._changed:
+            self._is_paused = False
+            self._changed.notify_all()
+
+    def _returned(self, session: SqliteSession | None) -> None:
+        with self._changed:
+            self._borrowed -= 1
+            if session is not None:
+                self._idle.append(session)
+            if self._is_paused and not self._borrowed:
+                self._changed.notify_all()
