@@ -1,0 +1,49 @@
+"""Named points at which a test may kill the process or make an operation fail.
+
+Every commit boundary calls `fault("noun.when")`. Unarmed, which is always outside tests, that costs one
+look at a module variable. `kitaru.testing` arms them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# A module variable rather than a ContextVar: a fault point must fire in whichever thread reaches it.
+_armed: Callable[[str], None] | None = None
+
+FAULT_POINTS: dict[str, str] = {
+    "execution.before_create": "a run was asked for, nothing is written",
+    "execution.after_create": "the execution's row is durable, its flow has not started",
+    "call.before_body": "a call is about to run its body",
+    "call.after_body": "the body has returned, nothing is recorded",
+    "call.before_blob": "a large value is encoded, its blob is not written",
+    "call.after_blob": "the blob is durable, no row names it",
+    "call.before_commit": "the call's record is about to be committed",
+    "call.after_commit": "the call's record is durable, the flow does not have the value yet",
+    "attempt.before_commit": "a failed attempt that will be retried is about to be committed",
+    "attempt.after_commit": "the failed attempt is durable",
+    "commit.inside": "a transaction is open and its statements have run",
+    "commit.group": "a transaction holds the records of several calls and is not committed",
+    "child.before_create": "a child execution is about to be created",
+    "child.after_create": "the child's row is durable, its parent does not have the handle yet",
+    "outcome.before_commit": "the flow has returned or raised, nothing of that is recorded",
+    "outcome.after_commit": "the outcome is durable, nobody has been told",
+    "recovery.before_reap": "a dead owner was found, its execution is still its own",
+    "recovery.after_reap": "the execution is pending again, nobody has claimed it",
+    "recovery.after_claim": "the execution is claimed by its new runner, the flow has not started",
+    "migration.inside": "a migration's statements have run and are not committed",
+    "migration.after_commit": "one migration is durable, the next has not begun",
+}
+"""Every fault point, with the state of the world in which it fires."""
+
+
+def fault(name: str) -> None:
+    """Give an armed test the chance to strike here."""
+    if _armed is not None:
+        _armed(name)
+
+
+def arm(strike: Callable[[str], None] | None) -> None:
+    """Call `strike(name)` at every fault point from now on; `None` disarms."""
+    global _armed  # noqa: PLW0603 - see above
+    _armed = strike

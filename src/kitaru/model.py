@@ -1,0 +1,393 @@
+"""What the store keeps, as the rest of Kitaru sees it: frozen records and closed sets of words.
+
+Records name things and carry bytes; nothing here knows SQL, and nothing here holds a user's value.
+Moments are microseconds since the epoch, UTC. `kitaru.client` turns records into what users read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kitaru.errors import FailureOrigin
+
+INLINE_LIMIT = 32 * 1024
+"""Values of up to this many bytes lie in their row; larger ones in the blob store, under their digest."""
+
+
+class ExecutionStatus(StrEnum):
+    """Where an execution stands; `transitions.py` says what may follow what."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will happen unless someone retries it."""
+        return self in {self.COMPLETED, self.FAILED, self.CANCELLED}
+
+    @property
+    def is_successful(self) -> bool:
+        """Whether it ended with a result."""
+        return self is ExecutionStatus.COMPLETED
+
+
+class CallStatus(StrEnum):
+    """Where a call stands.
+
+    `completed`, `cached` and `failed` are outcomes: recovery returns or raises them and does not run the
+    body. `running` and `pending` rows are for watching, and keep a call's id and attempts: `running` while
+    a body runs, `pending` for a failed call that a retry of the execution has reopened.
+    """
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CACHED = "cached"
+    FAILED = "failed"
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the row holds an outcome."""
+        return self in {self.COMPLETED, self.CACHED, self.FAILED}
+
+
+class CallKind(StrEnum):
+    """What kind of thing a journal row records."""
+
+    CHECKPOINT = "checkpoint"
+    CHILD = "child"  # a flow started inside a flow; the output is the child's execution id
+    VALUE = "value"  # `kitaru.now()` and its like
+
+
+class AttemptStatus(StrEnum):
+    """How one attempt ended; a call's successful attempt is told by the call's own row."""
+
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredValue:
+    """An encoded value, or where its bytes lie.
+
+    Attributes:
+        codec: Name and version of the codec, such as `kitaru/1`.
+        data: The bytes, if they lie in the row.
+        digest: Hexadecimal SHA-256 of the bytes, if they lie in the blob store.
+        size: Number of bytes.
+    """
+
+    codec: str
+    data: bytes | None
+    digest: str | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRecord:
+    """An exception as it is kept.
+
+    Attributes:
+        exception_type: `module.Qualname` of its class.
+        message: Its text.
+        traceback: As Python prints it, Kitaru's own frames left out.
+        origin: Who is to blame.
+        exception_codec: Codec of `exception`; empty if the exception could not be encoded.
+        exception: The encoded exception, from which the same type is raised again.
+        positions: Calls whose exceptions are this one or among its causes, for an execution's failure.
+    """
+
+    exception_type: str
+    message: str
+    traceback: str = ""
+    origin: FailureOrigin = FailureOrigin.USER_CODE
+    exception_codec: str = ""
+    exception: bytes = b""
+    positions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRecord:
+    """One execution's row.
+
+    Attributes:
+        id: UUID of version 7.
+        flow: The flow's name.
+        code_ref: `module:qualname` or `/path/script.py:qualname`.
+        code_root: Folder that makes `code_ref` importable, empty if Python finds it by itself.
+        code_hash: Hash of the flow's source as it was when the execution started.
+        epoch: How often it was claimed; every write of a runner carries it.
+        lease_owner: The runner's process, while running.
+        spec: The frozen execution spec: stack, retries, cache, Python version and so on, as JSON values.
+        tags: Free words given at `.run(tags=…)` or on the flow.
+        parent_position: Position of the call in the parent that started it.
+        idempotency_key: Unique per project and flow.
+        cancel_requested_by: Who asked, such as `user@host`.
+        recoveries: How often a runner was lost.
+        retries_left: How many more times a failure is retried without anyone's doing.
+        runnable_at: Not claimed before then.
+        status_reason: Why it is in this status, where the status alone does not say.
+    """
+
+    id: str
+    project: str
+    flow: str
+    code_ref: str
+    code_root: str
+    code_hash: str
+    status: ExecutionStatus
+    epoch: int
+    lease_owner: str | None
+    lease_expires_at: int | None
+    inputs: StoredValue
+    result: StoredValue | None
+    failure: FailureRecord | None
+    stack: str
+    spec: Mapping[str, object]
+    tags: tuple[str, ...]
+    parent_id: str | None
+    parent_position: str | None
+    idempotency_key: str | None
+    cancel_requested_at: int | None
+    cancel_requested_by: str | None
+    recoveries: int
+    max_recoveries: int
+    retries_left: int
+    runnable_at: int
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+    status_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One journal row: what a call was asked, and what came of it.
+
+    Attributes:
+        position: Scope, name and ordinal: `name#1`, `0.2/name#1` inside the third task of the first.
+        call_id: What people read and type: `name`, `name-2`, or the `id=` given. Unique per execution.
+        type: The checkpoint's free label, such as `llm_call`.
+        fingerprint: BLAKE2b of the name and the encoded arguments.
+        ordered: Whether program order alone decided that this call stands here.
+        upstreams: Positions of the calls that it follows from.
+        cache_key: Hash of what a later execution must share to reuse the result; None if not cacheable.
+        cached_from: `exec_id/position` of the call whose result was reused.
+        epoch: Under which claim it was recorded.
+    """
+
+    position: str
+    call_id: str
+    name: str
+    kind: CallKind
+    type: str | None
+    fingerprint: bytes
+    ordered: bool
+    status: CallStatus
+    inputs: StoredValue | None
+    output: StoredValue | None
+    failure: FailureRecord | None
+    upstreams: tuple[str, ...]
+    cache_key: bytes | None
+    cached_from: str | None
+    epoch: int
+    started_at: int
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One failed attempt of a call; `number` counts from 1 over all claims."""
+
+    position: str
+    number: int
+    status: AttemptStatus
+    started_at: int
+    ended_at: int
+    failure: FailureRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactRecord:
+    """A value saved under a name; `attempt_failed` marks what a failed attempt left behind."""
+
+    id: str
+    position: str
+    attempt: int
+    name: str
+    kind: str
+    tags: tuple[str, ...]
+    value: StoredValue
+    attempt_failed: bool
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataRecord:
+    """A logged value as JSON text; `position` is empty for the execution's own."""
+
+    position: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """A fact for watchers; the engine never reads it. `payload` is JSON text."""
+
+    kind: str
+    position: str
+    payload: str
+    created_at: int
+
+
+class LogSource(StrEnum):
+    """What a log line was written to."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+    LOGGING = "logging"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One captured line; `position` is empty for what the flow's own body wrote."""
+
+    exec_id: str
+    position: str
+    attempt: int
+    source: LogSource
+    level: str | None
+    logger: str | None
+    message: str
+    module: str | None
+    filename: str | None
+    lineno: int | None
+    logged_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExecution:
+    """An execution to create.
+
+    Attributes:
+        claim: Claim it for this owner in the same commit; None leaves it pending.
+        parent_epoch: The parent's claim under which the child is created; its loss refuses the child.
+        parent_call: The parent's journal row for this child, written in the same commit; None if the
+            child is started inside a checkpoint's body, whose own record is the journal's business.
+    """
+
+    id: str
+    project: str
+    flow: str
+    code_ref: str
+    code_root: str
+    code_hash: str
+    inputs: StoredValue
+    stack: str
+    spec: Mapping[str, object]
+    tags: tuple[str, ...] = ()
+    parent_id: str | None = None
+    parent_position: str | None = None
+    parent_epoch: int | None = None
+    parent_call: CallRecord | None = None
+    idempotency_key: str | None = None
+    max_recoveries: int = 10
+    retries_left: int = 0
+    created_at: int
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Who claims, and until when the lease holds if it is not renewed."""
+
+    owner: str
+    lease_expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a claim of an execution ends.
+
+    `completed` carries a result, `failed` a failure; `pending` gives the execution back for someone to
+    go on with, not before `runnable_at`. `pending` with a failure is an automatic retry: it spends one of
+    `retries_left` and makes the failed calls at `reopen` pending.
+    """
+
+    status: ExecutionStatus
+    result: StoredValue | None = None
+    failure: FailureRecord | None = None
+    reason: str | None = None
+    runnable_at: int | None = None
+    ended_at: int | None = None
+    reopen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """What one claim of one execution commits at once, or not at all.
+
+    The store writes it only while `epoch` is the execution's present epoch and its status is `running`.
+    """
+
+    exec_id: str
+    epoch: int
+    calls: tuple[CallRecord, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
+    artifacts: tuple[ArtifactRecord, ...] = ()
+    metadata: tuple[MetadataRecord, ...] = ()
+    events: tuple[EventRecord, ...] = ()
+    outcome: Outcome | None = None
+
+
+Write = JournalEntry | NewExecution
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of one `Write`.
+
+    Attributes:
+        held: False if nothing was written because another claim holds the execution, or none does.
+        cancel_requested: Whether someone has asked for the execution to be cancelled.
+        execution: For a `NewExecution`: the row, new or already there.
+        created: For a `NewExecution`: whether the row is new.
+    """
+
+    held: bool
+    cancel_requested: bool = False
+    execution: ExecutionRecord | None = None
+    created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease that was renewed."""
+
+    exec_id: str
+    epoch: int
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionFilter:
+    """Which executions to list; None leaves a field open.
+
+    Attributes:
+        metadata: Keys and JSON texts that the execution's own metadata must have.
+    """
+
+    project: str
+    flow: str | None = None
+    status: ExecutionStatus | None = None
+    stack: str | None = None
+    tag: str | None = None
+    parent_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -1,0 +1,43 @@
+"""The state machine of an execution, as one table.
+
+The store's statements carry the same rules as conditions; this table is what error messages, the docs
+and tests read.
+"""
+
+from __future__ import annotations
+
+from kitaru.errors import KitaruStateError
+from kitaru.model import ExecutionStatus
+
+_S = ExecutionStatus
+
+TRANSITIONS: dict[ExecutionStatus, frozenset[ExecutionStatus]] = {
+    _S.PENDING: frozenset({_S.RUNNING, _S.CANCELLED}),
+    # To pending: the runner gave it back, or its lease was reaped.
+    _S.RUNNING: frozenset({_S.WAITING, _S.COMPLETED, _S.FAILED, _S.CANCELLED, _S.PENDING}),
+    _S.WAITING: frozenset({_S.PENDING, _S.CANCELLED}),
+    # To pending: a retry.
+    _S.FAILED: frozenset({_S.PENDING}),
+    _S.COMPLETED: frozenset(),
+    _S.CANCELLED: frozenset(),
+}
+"""From each status, the statuses that may follow. `pending` to `running` is the claim, the only way in."""
+
+
+def may_follow(current: ExecutionStatus, following: ExecutionStatus) -> bool:
+    """Return whether an execution may go from `current` to `following`."""
+    return following in TRANSITIONS[current]
+
+
+def refuse(action: str, exec_id: str, current: ExecutionStatus, allowed: str) -> KitaruStateError:
+    """Return the error for an action that the execution's present status does not allow.
+
+    Args:
+        action: Past participle, such as `retried`.
+        exec_id: The execution.
+        current: Its present status.
+        allowed: Which executions can be acted on so, such as `failed`.
+    """
+    return KitaruStateError(
+        f"only {allowed} executions can be {action}; execution {exec_id!r} is {current.value}."
+    )
