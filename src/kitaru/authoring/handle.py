@@ -1,0 +1,198 @@
+"""What `.run()` returns: a way to an execution, wherever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from kitaru.engine.context import current_scope
+from kitaru.engine.failure import execution_error
+from kitaru.errors import KitaruContextError, KitaruStateError, KitaruTimeoutError
+from kitaru.model import ExecutionRecord, ExecutionStatus
+
+if TYPE_CHECKING:
+    from kitaru.client.models import Execution, LogEntry
+    from kitaru.worker.local import LocalRun, LocalRunner
+
+R = TypeVar("R")
+
+# Looking at a run of another process: quickly at first, then every half second.
+_FIRST_POLL_SECONDS = 0.02
+_LAST_POLL_SECONDS = 0.5
+
+
+class FlowHandle(Generic[R]):
+    """One execution: wait for its result, ask for its status, cancel it. Can be awaited."""
+
+    def __init__(self, exec_id: str, runner: LocalRunner, local: LocalRun | None) -> None:
+        self._exec_id = exec_id
+        self._runner = runner
+        self._local = local
+        if local is not None:
+            local.observation.add_watcher(self)
+
+    @property
+    def exec_id(self) -> str:
+        """The execution's id."""
+        return self._exec_id
+
+    @property
+    def status(self) -> ExecutionStatus:
+        """The execution's status now."""
+        return self._row().status
+
+    @property
+    def execution(self) -> Execution:
+        """The execution with its checkpoints, artifacts and metadata, as it is now."""
+        from kitaru.client import KitaruClient
+
+        return KitaruClient().executions.get(self._exec_id)
+
+    def wait(self, timeout: float | None = None) -> R:
+        """Return the flow's result, waiting up to `timeout` seconds for it.
+
+        Raises:
+            KitaruUserCodeError: The flow failed; `__cause__` is what it raised.
+            KitaruExecutionError: It was cancelled, or failed for another reason.
+            KitaruTimeoutError: It is not over yet; it goes on.
+            KitaruContextError: It runs on the event loop that this would block; `await` the handle.
+        """
+        self._may_block()
+        began = time.monotonic()
+        pause = _FIRST_POLL_SECONDS
+        while True:
+            remaining = None if timeout is None else timeout - (time.monotonic() - began)
+            if (local := self._in_flight()) is not None:
+                self._join(local, remaining)
+            elif (row := self._row()).status.is_finished:
+                return self._result(row)
+            elif remaining is None or remaining > 0:
+                time.sleep(pause if remaining is None else min(pause, remaining))
+                pause = min(pause * 2, _LAST_POLL_SECONDS)
+                self._check_own_run()
+            if timeout is not None and time.monotonic() - began >= timeout:
+                row = self._row()
+                if row.status.is_finished:
+                    return self._result(row)
+                elapsed = time.monotonic() - began
+                raise KitaruTimeoutError(self._exec_id, timeout, elapsed, row.status.value)
+
+    def get(self) -> R:
+        """Return the flow's result if it is there; otherwise as `wait`.
+
+        Raises:
+            KitaruStateError: The execution is not over.
+        """
+        row = self._row()
+        if not row.status.is_finished:
+            message = f"execution {self._exec_id!r} is still {row.status.value}; `wait()` waits for its result."
+            raise KitaruStateError(message)
+        return self._result(row)
+
+    def cancel(self) -> None:
+        """Ask for the execution and its children to be cancelled.
+
+        Async code is cancelled where it stands, sync code stops at its next Kitaru call.
+
+        Raises:
+            KitaruStateError: The execution is over.
+        """
+        from kitaru.worker.cancelling import cancel
+
+        cancel(self._runner, self._exec_id)
+
+    def logs(self) -> list[LogEntry]:
+        """Return what the execution has printed and logged so far, oldest first."""
+        from kitaru.client import KitaruClient
+
+        self._runner.services.capture.flush()
+        return KitaruClient().executions.logs(self._exec_id)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self._await().__await__()
+
+    async def _await(self) -> R:
+        pause = _FIRST_POLL_SECONDS
+        while True:
+            if (local := self._in_flight()) is not None:
+                # Shielded: who stops waiting does not stop the execution.
+                await asyncio.wait((asyncio.wrap_future(local.finished),))
+                self._left(local)
+            elif (row := await asyncio.to_thread(self._row)).status.is_finished:
+                return self._result(row)
+            else:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LAST_POLL_SECONDS)
+                self._check_own_run()
+
+    def _row(self) -> ExecutionRecord:
+        return self._runner.store.get_execution(self._exec_id)
+
+    def _in_flight(self) -> LocalRun | None:
+        local = self._runner.find(self._exec_id)
+        if local is None and self._local is not None:
+            local, self._local = self._local, None
+        return local
+
+    def _join(self, local: LocalRun, timeout: float | None) -> None:
+        """Wait for a run of this process to leave it."""
+        try:
+            local.finished.exception(timeout)
+        except TimeoutError:
+            return
+        self._left(local)
+
+    def _left(self, local: LocalRun) -> None:
+        """Look at a run that has just left this process without saying how it ended."""
+        from kitaru.worker import interrupt
+
+        self._local = None
+        local.observation.observe()
+        error = local.finished.exception()
+        self._check_own_run()
+        if error is not None:
+            from kitaru.errors import LeaseLost
+
+            if isinstance(error, LeaseLost):
+                return  # Another process has it: its row tells how it goes on.
+            raise error
+        if (
+            local.finished.result().status is ExecutionStatus.PENDING
+            and interrupt.was_interrupted()
+        ):
+            raise KeyboardInterrupt
+
+    def _check_own_run(self) -> None:
+        """Stop waiting when the flow that waits, if one does, must itself stop."""
+        scope = current_scope.get()
+        if scope is not None:
+            scope.run.check()
+
+    def _result(self, row: ExecutionRecord) -> R:
+        values = self._runner.services.values
+        local = self._local
+        if local is not None:
+            local.observation.observe()
+        if row.status is ExecutionStatus.COMPLETED and row.result is not None:
+            return values.load(row.result)
+        raise execution_error(row, allow_pickle=values.allow_pickle)
+
+    def _may_block(self) -> None:
+        local = self._runner.find(self._exec_id)
+        if local is None or local.run.loop is None:
+            return
+        try:
+            blocked = asyncio.get_running_loop() is local.run.loop
+        except RuntimeError:
+            return
+        if blocked:
+            message = (
+                f"`wait()` would block the event loop that execution {self._exec_id!r} runs on."
+                f" Use `await handle`."
+            )
+            raise KitaruContextError(message)
+
+    def __repr__(self) -> str:
+        return f"<FlowHandle {self._exec_id}>"

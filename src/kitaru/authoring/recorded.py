@@ -1,0 +1,85 @@
+"""Time and chance that come out the same when the flow runs again."""
+
+from __future__ import annotations
+
+import random as _random
+import uuid as _uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from kitaru.clock import SYSTEM_CLOCK, to_datetime
+from kitaru.engine.calls import fingerprint_of, kind_prefix
+from kitaru.engine.context import current_call, current_scope
+from kitaru.model import CallKind, CallRecord, CallStatus
+
+T = TypeVar("T")
+
+
+def now() -> datetime:
+    """Return the present moment, in UTC; in a flow, the same one on every recovery.
+
+    Inside a checkpoint's body, whose result is recorded as a whole, and outside flows it is the
+    machine's clock.
+    """
+    return _recorded("now", lambda: to_datetime(SYSTEM_CLOCK.now()))
+
+
+def random() -> float:
+    """Return a random number from 0 up to 1; in a flow, the same one on every recovery."""
+    return _recorded("random", _random.random)
+
+
+def uuid4() -> _uuid.UUID:
+    """Return a random UUID; in a flow, the same one on every recovery."""
+    return _recorded("uuid4", _uuid.uuid4)
+
+
+def _recorded(name: str, make: Callable[[], T]) -> T:
+    """Return the recorded value at this place of the flow, or make and record one.
+
+    Durability: the value is written with the execution's next commit. A crash before that forgets it,
+    and nothing that could depend on it has been recorded then.
+    """
+    scope = current_scope.get()
+    if scope is None or current_call.get() is not None:
+        return make()
+    run = scope.run
+    run.check()
+    full_name = f"{kind_prefix(CallKind.VALUE)}{name}"
+    fingerprint = fingerprint_of(full_name, b"")
+    match = run.journal.match(
+        f"{scope.path}/" if scope.path else "",
+        full_name,
+        scope.next_ordinal(full_name),
+        fingerprint,
+        ordered=scope.ordered,
+    )
+    values = run.services.values
+    if match.record is not None and match.record.output is not None:
+        recorded: Any = values.load(match.record.output)
+        return recorded
+    value = make()
+    moment = run.clock.now()
+    run.buffer_value(
+        CallRecord(
+            position=match.position,
+            call_id=match.position,
+            name=full_name,
+            kind=CallKind.VALUE,
+            type=None,
+            fingerprint=fingerprint,
+            ordered=scope.ordered,
+            status=CallStatus.COMPLETED,
+            inputs=None,
+            output=values.keep(values.encode(value, root=name)),
+            failure=None,
+            upstreams=(),
+            cache_key=None,
+            cached_from=None,
+            epoch=run.epoch,
+            started_at=moment,
+            ended_at=moment,
+        )
+    )
+    return value

@@ -1,0 +1,197 @@
+"""What is recorded of an execution, and which record answers which call.
+
+Model. Recovery runs the flow's function again from the top. Each call that it makes is looked up here
+and, if a record answers it, the recorded value is returned in place of running the body. A call carries
+a *position* (scope, name, ordinal) and a *fingerprint* (a hash of its name and arguments).
+
+Matching, in this order:
+
+a. the record at the same position with the same fingerprint: nothing has changed;
+b. an unused record of the same name with the same fingerprint, elsewhere: calls were inserted, removed or
+   reordered in the code, or branches raced;
+c. an unused record at the same position with another fingerprint: a contradiction. If the code changed,
+   nobody but the developer knows what is right, and `KitaruDivergenceError` says so. If it did not, and
+   both the record and the call are ordered, the flow is merely not deterministic (a date in a prompt) and
+   the record is used. If either is unordered the record may belong to another branch, and is left for it;
+d. nothing: the call runs, at the next free ordinal.
+
+Invariants: a record answers at most one call of a run; a position is given out at most once per run, so
+that no two calls write the same row; call ids never repeat within an execution, across recoveries too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kitaru.errors import KitaruUsageError
+from kitaru.model import CallKind, CallRecord
+
+
+class OnDivergence(StrEnum):
+    """What to do with a record that contradicts a call (matching rule c)."""
+
+    AUTO = "auto"
+    REUSE = "reuse"
+    RERUN = "rerun"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What the journal has for a call.
+
+    Attributes:
+        position: Where the call stands in the record: its own position or, if that is taken, the next
+            free one; for a reused record, that record's.
+        record: The record that answers the call, if one does.
+        contradiction: The unused record at the call's own position with another fingerprint, if it
+            decided anything.
+        diverged: Whether the contradiction must stop the run.
+        earlier: A row without an outcome at this position: a call id and attempts to go on from.
+    """
+
+    position: str
+    record: CallRecord | None = None
+    contradiction: CallRecord | None = None
+    diverged: bool = False
+    earlier: CallRecord | None = None
+
+
+class Journal:
+    """The records of one execution, as one run of its flow uses them up."""
+
+    def __init__(
+        self,
+        records: Iterable[CallRecord] = (),
+        *,
+        on_divergence: OnDivergence = OnDivergence.AUTO,
+        code_changed: bool = False,
+    ) -> None:
+        self._on_divergence = on_divergence
+        self._code_changed = code_changed
+        self._lock = threading.Lock()
+        self._recorded: dict[str, CallRecord] = {}
+        self._open: dict[str, CallRecord] = {}
+        self._by_fingerprint: dict[tuple[str, bytes], deque[str]] = {}
+        self._used: set[str] = set()
+        self._given: set[str] = set()
+        self._counted: dict[str, int] = {}
+        self._recorded_ids: set[str] = set()
+        self._given_ids: set[str] = set()
+        for record in records:
+            self._recorded_ids.add(record.call_id)
+            if record.status.is_recorded:
+                self._recorded[record.position] = record
+                key = (record.name, record.fingerprint)
+                self._by_fingerprint.setdefault(key, deque()).append(record.position)
+            else:
+                self._open[record.position] = record
+
+    def match(
+        self,
+        prefix: str,
+        name: str,
+        ordinal: int,
+        fingerprint: bytes,
+        *,
+        ordered: bool,
+        label: str | None = None,
+    ) -> Match:
+        """Find what answers a call, and settle the position under which it stands.
+
+        Args:
+            prefix: The scope's path with its slash, or nothing for the root.
+            name: The checkpoint's name.
+            ordinal: Which call of that name in the scope it is.
+            fingerprint: Of its name and arguments.
+            ordered: Whether the scope is ordered where the call stands.
+            label: The name that the position counts, if it is not the checkpoint's own (`id=`).
+        """
+        counted = label or name
+        position = f"{prefix}{counted}#{ordinal}"
+        if not self._recorded and not self._open:
+            # The first run of an execution: nothing can match, and ordinals alone keep positions apart.
+            return Match(position)
+        with self._lock:
+            here = self._recorded.get(position)
+            if here is not None and position in self._used:
+                here = None
+            if here is not None and here.fingerprint == fingerprint and here.name == name:
+                self._used.add(position)
+                return Match(position, here)
+            if (moved := self._unused(name, fingerprint)) is not None:
+                self._used.add(moved.position)
+                return Match(moved.position, moved)
+            contradiction = None
+            if here is not None and here.name == name:
+                used, diverged = self._judge(here, ordered=ordered)
+                contradiction = here
+                if diverged:
+                    return Match(position, None, here, diverged=True)
+                if used:
+                    self._used.add(position)
+                    return Match(position, here, here)
+            while position in self._recorded or position in self._given:
+                ordinal += 1
+                position = f"{prefix}{counted}#{ordinal}"
+            self._given.add(position)
+            return Match(position, None, contradiction, earlier=self._open.get(position))
+
+    def _unused(self, name: str, fingerprint: bytes) -> CallRecord | None:
+        candidates = self._by_fingerprint.get((name, fingerprint))
+        while candidates:
+            position = candidates.popleft()
+            if position not in self._used:
+                return self._recorded[position]
+        return None
+
+    def _judge(self, record: CallRecord, *, ordered: bool) -> tuple[bool, bool]:
+        """Return whether a contradicting record is used, and whether the run must stop."""
+        match self._on_divergence:
+            case OnDivergence.REUSE:
+                return True, False
+            case OnDivergence.RERUN:
+                return False, False
+            case OnDivergence.FAIL:
+                return False, True
+            case OnDivergence.AUTO:
+                if self._code_changed:
+                    return False, True
+                return ordered and record.ordered, False
+
+    def new_call_id(self, name: str) -> str:
+        """Return an id that no call of this execution has: `name`, `name-2` and so on."""
+        with self._lock:
+            number = self._counted.get(name, 0)
+            while True:
+                number += 1
+                call_id = name if number == 1 else f"{name}-{number}"
+                if call_id not in self._recorded_ids and call_id not in self._given_ids:
+                    break
+            self._counted[name] = number
+            self._given_ids.add(call_id)
+            return call_id
+
+    def take_call_id(self, call_id: str) -> None:
+        """Reserve an id that user code gave with `id=`.
+
+        Raises:
+            KitaruUsageError: Another call of this run has it.
+        """
+        with self._lock:
+            if call_id in self._given_ids:
+                message = f"two checkpoint calls of this execution have the id {call_id!r}; ids are unique."
+                raise KitaruUsageError(message)
+            self._given_ids.add(call_id)
+
+    def unasked(self) -> list[CallRecord]:
+        """Return the records of calls that this run never asked for, checkpoints and children only."""
+        return [
+            record
+            for position, record in self._recorded.items()
+            if position not in self._used and record.kind is not CallKind.VALUE
+        ]

@@ -1,0 +1,321 @@
+"""The durable semantics of a checkpoint call, as a generator that does no I/O itself.
+
+`run_call` yields commands and is sent their results; `drive.py` carries them out, once for threads and
+once for event loops. So the semantics are written once, and tests can drive them by hand.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from kitaru import codec
+from kitaru.engine.calls import (
+    ActiveCall,
+    Call,
+    cache_key_of,
+    encode_call_arguments,
+    fingerprint_of,
+)
+from kitaru.engine.divergence import divergence_error, divergence_payload
+from kitaru.engine.failure import raised_again, record_failure
+from kitaru.engine.run import Commit
+from kitaru.engine.values import UserValue
+from kitaru.errors import KitaruSerializationError, KitaruTimeoutError
+from kitaru.faults import fault
+from kitaru.model import (
+    ArtifactRecord,
+    AttemptRecord,
+    AttemptStatus,
+    CallKind,
+    CallRecord,
+    CallStatus,
+    FailureRecord,
+    StoredValue,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Invoke:
+    """Run the body and send back what it returns, or throw in what it raises."""
+
+    active: ActiveCall
+
+
+@dataclass(slots=True)
+class Sleep:
+    """Let so many seconds pass, or throw in the signal that ends the wait early."""
+
+    seconds: float
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Call a function that may block on the disk or the network, and send back what it returns."""
+
+    operation: Callable[[], Any]
+
+
+Command = Invoke | Sleep | Fetch | Commit
+Steps = Generator[Command, Any, Any]
+
+
+def settle(call: Call) -> None:
+    """Give a call its fingerprint, and find what the journal has for it.
+
+    Raises:
+        KitaruSerializationError: An argument cannot be encoded.
+        KitaruDivergenceError: The record contradicts the call, and the code has changed.
+    """
+    run = call.scope.run
+    call.inputs = encode_call_arguments(call, allow_pickle=run.services.values.allow_pickle)
+    call.fingerprint = fingerprint_of(call.spec.name, call.inputs)
+    path = call.scope.path
+    match = run.journal.match(
+        f"{path}/" if path else "",
+        call.spec.name,
+        call.ordinal,
+        call.fingerprint,
+        ordered=call.ordered,
+        label=call.label,
+    )
+    call.match = match
+    call.position = match.position
+    if match.contradiction is not None:
+        payload = divergence_payload(call, match, run.services.values)
+        run.buffer_event("divergence", match.position, payload)
+        logger.warning(
+            "recorded call contradicts the flow",
+            extra={"action": "divergence", "exec_id": run.exec_id, "call_key": match.position},
+        )
+        if match.diverged:
+            error = divergence_error(run.execution, call, payload)
+            run.divergence = error
+            raise error
+    known = match.record or match.earlier
+    if match.earlier is not None:
+        attempts = run.recorded_attempts.get(match.position, 0)
+        call.first_attempt = attempts + 1
+        # A crash in the middle of retrying does not start the count anew; a retry of the whole
+        # execution, which reopened the call, does.
+        call.attempts_before = attempts if match.earlier.status is CallStatus.PENDING else 0
+    if known is not None:
+        call.call_id = known.call_id
+    elif call.label is None:
+        call.call_id = run.journal.new_call_id(call.spec.name)
+
+
+def run_call(call: Call) -> Steps:
+    """Return a settled call's value: the recorded one, or that of its body once it is recorded.
+
+    Durability: each failed attempt that will be tried again, and the outcome, are one commit each. A
+    crash before the outcome's commit leaves the call to be run again; after it, never.
+
+    Raises:
+        BaseException: What the body's last attempt raised, on the first run and on every recovery.
+    """
+    run = call.scope.run
+    match = call.match
+    assert match is not None  # noqa: S101 - settle() came first
+    if match.record is not None:
+        if match.record.kind is CallKind.CHECKPOINT and match.record.output is not None:
+            return (yield from _load(call, match.record.output))
+        return _raise_recorded(call, match.record)
+    run.check()
+    call.started_at = run.clock.now()
+    cache = call.spec.cache if call.spec.cache is not None else run.cache_default
+    cache_key = cache_key_of(call.spec, call.fingerprint) if cache else None
+    if cache_key is not None:
+        since = None
+        if isinstance(cache, timedelta):
+            since = call.started_at - cache // timedelta(microseconds=1)
+        found = yield Fetch(lambda: _find_cached(call, cache_key, since))
+        if found is not None:
+            source, record = found
+            yield from _keep_cached(call, source, record)
+            return (yield from _load(call, record.output))
+    attempt = call.first_attempt
+    while True:
+        run.check()
+        active = _activate(call, attempt)
+        fault("call.before_body")
+        try:
+            value = yield Invoke(active)
+            encoded = run.services.values.encode(value, root="result")
+        except Exception as error:  # noqa: BLE001 - user code may raise anything
+            ended_at = run.clock.now()
+            run.call_failed(call.position, error)
+            delay = None
+            if not isinstance(error, KitaruSerializationError):
+                delay = call.spec.retry.delay_after(attempt - call.attempts_before, error)
+            failed = _failed_attempt(active, error, ended_at)
+            if delay is None:
+                yield _final_failure(call, active, failed)
+                raise
+            fault("attempt.before_commit")
+            yield _retried(call, active, failed)
+            fault("attempt.after_commit")
+            yield Sleep(delay)
+            attempt += 1
+            continue
+        fault("call.after_body")
+        output = yield from _keep(call, encoded)
+        fault("call.before_commit")
+        yield Commit(
+            calls=(_record(call, CallStatus.COMPLETED, output=output, cache_key=cache_key),),
+            artifacts=tuple(active.artifacts) if active.artifacts else (),
+            metadata=tuple(active.metadata.values()) if active.metadata else (),
+        )
+        fault("call.after_commit")
+        return run.services.values.as_recorded(value, encoded)
+
+
+def _activate(call: Call, attempt: int) -> ActiveCall:
+    began = call.scope.run.clock.monotonic()
+    timeout = call.spec.timeout
+    return ActiveCall(
+        call=call,
+        attempt=attempt,
+        began=began,
+        deadline=None if timeout is None else began + timeout,
+    )
+
+
+def _load(call: Call, stored: StoredValue | None) -> Generator[Command, Any, UserValue]:
+    assert stored is not None  # noqa: S101 - a completed call has an output, by CHECK
+    values = call.scope.run.services.values
+    if stored.data is not None:
+        return values.load(stored)
+    return (yield Fetch(lambda: values.load(stored)))
+
+
+def _keep(call: Call, encoded: codec.Encoded) -> Generator[Command, Any, StoredValue]:
+    values = call.scope.run.services.values
+    if values.is_inline(encoded.data):
+        return values.keep(encoded)
+    return (yield Fetch(lambda: values.keep(encoded)))
+
+
+def _raise_recorded(call: Call, record: CallRecord) -> UserValue:
+    run = call.scope.run
+    assert record.failure is not None  # noqa: S101 - a failed call has a failure, by CHECK
+    error = raised_again(
+        record.failure,
+        exec_id=run.exec_id,
+        call_id=record.call_id,
+        allow_pickle=run.services.values.allow_pickle,
+    )
+    run.call_failed(record.position, error)
+    raise error
+
+
+def _find_cached(call: Call, cache_key: bytes, since: int | None) -> tuple[str, CallRecord] | None:
+    run = call.scope.run
+    return run.services.store.find_cached_call(run.execution.project, cache_key, since=since)
+
+
+def _keep_cached(call: Call, source: str, record: CallRecord) -> Steps:
+    fault("call.before_commit")
+    yield Commit(
+        calls=(
+            _record(
+                call,
+                CallStatus.CACHED,
+                output=record.output,
+                cached_from=f"{source}/{record.position}",
+            ),
+        )
+    )
+    fault("call.after_commit")
+
+
+def _record(
+    call: Call,
+    status: CallStatus,
+    *,
+    output: StoredValue | None = None,
+    failure: FailureRecord | None = None,
+    cache_key: bytes | None = None,
+    cached_from: str | None = None,
+) -> CallRecord:
+    run = call.scope.run
+    return CallRecord(
+        position=call.position,
+        call_id=call.call_id,
+        name=call.spec.name,
+        kind=CallKind.CHECKPOINT,
+        type=call.spec.type,
+        fingerprint=call.fingerprint,
+        ordered=call.ordered,
+        status=status,
+        inputs=run.services.values.keep_arguments(call.inputs),
+        output=output,
+        failure=failure,
+        upstreams=call.upstreams,
+        cache_key=cache_key,
+        cached_from=cached_from,
+        epoch=run.epoch,
+        started_at=call.started_at,
+        ended_at=run.clock.now() if status.is_recorded else None,
+    )
+
+
+def running_record(active: ActiveCall) -> CallRecord:
+    """Return the row that shows a call while its body runs."""
+    return _record(active.call, CallStatus.RUNNING)
+
+
+def _failed_attempt(active: ActiveCall, error: Exception, ended_at: int) -> AttemptRecord:
+    call = active.call
+    elapsed = int((call.scope.run.clock.monotonic() - active.began) * 1_000_000)
+    # The call's own timeout, not one that the body ran into elsewhere.
+    timed_out = isinstance(error, KitaruTimeoutError) and error.call_id == call.call_id
+    return AttemptRecord(
+        position=call.position,
+        number=active.attempt,
+        status=AttemptStatus.TIMED_OUT if timed_out else AttemptStatus.FAILED,
+        started_at=ended_at - elapsed,
+        ended_at=ended_at,
+        failure=record_failure(error),
+    )
+
+
+def _left_behind(active: ActiveCall) -> tuple[ArtifactRecord, ...]:
+    return tuple(
+        ArtifactRecord(
+            id=artifact.id,
+            position=artifact.position,
+            attempt=artifact.attempt,
+            name=artifact.name,
+            kind=artifact.kind,
+            tags=artifact.tags,
+            value=artifact.value,
+            attempt_failed=True,
+            created_at=artifact.created_at,
+        )
+        for artifact in active.artifacts
+    )
+
+
+def _retried(call: Call, active: ActiveCall, failed: AttemptRecord) -> Commit:
+    return Commit(
+        calls=(_record(call, CallStatus.RUNNING),),
+        attempts=(failed,),
+        artifacts=_left_behind(active),
+        metadata=tuple(active.metadata.values()),
+    )
+
+
+def _final_failure(call: Call, active: ActiveCall, failed: AttemptRecord) -> Commit:
+    fault("call.before_commit")
+    return Commit(
+        calls=(_record(call, CallStatus.FAILED, failure=failed.failure),),
+        attempts=(failed,),
+        artifacts=_left_behind(active),
+        metadata=tuple(active.metadata.values()),
+    )

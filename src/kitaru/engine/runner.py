@@ -1,0 +1,246 @@
+"""From one claimed execution to its outcome.
+
+`run_execution` is a protocol like `run_call`: it reads the journal, has the flow's function invoked, and
+commits what became of it. Whatever the flow raises is an outcome; only the runner's own signals and a
+store out of reach are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kitaru import logs
+from kitaru.engine.context import current_scope
+from kitaru.engine.drive import adrive, drive
+from kitaru.engine.failure import causes, find_signal, record_failure
+from kitaru.engine.journal import OnDivergence
+from kitaru.engine.reopen import positions_to_reopen
+from kitaru.engine.protocol import Fetch, Invoke, Steps
+from kitaru.engine.run import Commit, Run
+from kitaru.engine.scope import install_task_factory, remove_task_factory
+from kitaru.engine.values import UserValue
+from kitaru.errors import (
+    CancelRequested,
+    KitaruTimeoutError,
+    LeaseLost,
+    RunnerSignal,
+    Suspend,
+)
+from kitaru.faults import fault
+from kitaru.model import CallRecord, ExecutionStatus, FailureRecord, Outcome
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowCode:
+    """A flow's function, as a runner needs it.
+
+    Attributes:
+        code_hash: Of the source as it is now; the execution's own says how it was.
+        on_divergence: What the flow says about records that contradict its calls.
+    """
+
+    function: Callable[..., Any]
+    is_async: bool
+    code_hash: str
+    on_divergence: OnDivergence
+
+
+def run_sync(run: Run, code: FlowCode, on_divergence: OnDivergence | None = None) -> Outcome:
+    """Run a sync flow in this thread to its outcome.
+
+    Raises:
+        LeaseLost: Another runner has the execution; nothing of the outcome was recorded.
+        KitaruBackendError: The store is out of reach; the execution stays recoverable.
+    """
+
+    def invoke(_: object) -> UserValue:
+        token = current_scope.set(run.root)
+        target = logs.LogTarget(run.exec_id, "", 1)
+        log_token = logs.target.set(target)
+        try:
+            return code.function(*bound.args, **bound.kwargs)
+        finally:
+            run.services.capture.finish(target)
+            logs.target.reset(log_token)
+            current_scope.reset(token)
+
+    bound = _bind(code, run)
+    with _held(run):
+        return drive(run, run_execution(run, code, on_divergence), invoke)
+
+
+async def run_async(run: Run, code: FlowCode, on_divergence: OnDivergence | None = None) -> Outcome:
+    """Run an async flow on this loop to its outcome; raises as `run_sync` does."""
+    loop = asyncio.get_running_loop()
+
+    async def invoke(_: object) -> UserValue:
+        token = current_scope.set(run.root)
+        target = logs.LogTarget(run.exec_id, "", 1)
+        log_token = logs.target.set(target)
+        run.loop = loop
+        install_task_factory(loop)
+        limit = asyncio.timeout(run.remaining_seconds)
+        try:
+            flow_task = asyncio.Task(code.function(*bound.args, **bound.kwargs), loop=loop)
+            run.adopt(flow_task)
+            async with limit:
+                return await flow_task
+        except asyncio.CancelledError:
+            if run.signal is None and _cancelled_from_outside():
+                # The loop is being shut down under the flow: someone else can go on with it.
+                run.release()
+            if run.signal is not None:
+                run.signal_raised = True
+                raise run.signal from None
+            raise
+        except TimeoutError:
+            if limit.expired():
+                raise run.timed_out() from None
+            raise
+        finally:
+            remove_task_factory(loop)
+            run.services.capture.finish(target)
+            logs.target.reset(log_token)
+            current_scope.reset(token)
+
+    bound = _bind(code, run)
+    with _held(run):
+        return await adrive(run, run_execution(run, code, on_divergence), invoke)
+
+
+def _cancelled_from_outside() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _bind(code: FlowCode, run: Run) -> inspect.BoundArguments:
+    inputs: Mapping[str, UserValue] = run.services.values.load(run.execution.inputs)
+    bound = inspect.BoundArguments(inspect.signature(code.function), dict(inputs))  # pyright: ignore[reportArgumentType] - an ordered mapping, as every dict
+    return bound
+
+
+class _held:  # noqa: N801 - a context manager, read as a word
+    """Close what a run has open when it is over, however it ends."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        self._run.services.capture.start(self._run.exec_id)
+
+    def __exit__(self, *_: object) -> None:
+        self._run.services.capture.stop(self._run.exec_id)
+        self._run.close()
+
+
+def run_execution(run: Run, code: FlowCode, on_divergence: OnDivergence | None) -> Steps:
+    """Return the outcome of a claimed execution, once it is durable.
+
+    Durability: the outcome is one commit. A crash before it leaves the execution to be recovered, and
+    the flow to run again over its recorded calls.
+    """
+    if run.epoch > 1:
+        yield Fetch(lambda: _load_journal(run, code, on_divergence))
+    try:
+        value = yield Invoke(None)  # pyright: ignore[reportArgumentType] - the flow itself, not a call
+        outcome = yield from _completed(run, value)
+    except BaseException as error:  # noqa: BLE001 - user code may raise anything
+        if run.store_error is not None:
+            # Nothing more can be recorded, least of all a failure. The execution stays recoverable.
+            raise run.store_error from error
+        outcome = _outcome_of(run, error)
+    if outcome.status is ExecutionStatus.FAILED and _may_try_again(run):
+        outcome = yield Fetch(lambda: _try_again(run, outcome))
+    fault("outcome.before_commit")
+    run.ending = True
+    yield Commit(outcome=outcome)
+    fault("outcome.after_commit")
+    return outcome
+
+
+def _load_journal(run: Run, code: FlowCode, on_divergence: OnDivergence | None) -> None:
+    store = run.services.store
+    records: list[CallRecord] = store.list_calls(run.exec_id)
+    if any(not record.status.is_recorded for record in records):
+        for attempt in store.list_attempts(run.exec_id):
+            run.recorded_attempts[attempt.position] = max(
+                attempt.number, run.recorded_attempts.get(attempt.position, 0)
+            )
+    run.load_journal(
+        records,
+        on_divergence=on_divergence or code.on_divergence,
+        code_changed=code.code_hash != run.execution.code_hash,
+    )
+
+
+def _completed(run: Run, value: UserValue) -> Steps:
+    if run.signal_raised and run.signal is not None:
+        # The flow swallowed the signal (`except:`) and returned all the same.
+        raise run.signal
+    if run.store_error is not None:
+        raise run.store_error
+    if run.divergence is not None:
+        raise run.divergence
+    encoded = run.services.values.encode(value, root="result")
+    result = yield Fetch(lambda: run.services.values.keep(encoded))
+    for record in run.journal.unasked():
+        payload = {"call_id": record.call_id, "checkpoint": record.name, "action": "unasked"}
+        run.buffer_event("divergence", record.position, payload)
+    return Outcome(status=ExecutionStatus.COMPLETED, result=result, ended_at=run.clock.now())
+
+
+def _may_try_again(run: Run) -> bool:
+    # A contradiction between code and record does not go away by itself.
+    return run.execution.retries_left > 0 and run.divergence is None
+
+
+def _try_again(run: Run, failed: Outcome) -> Outcome:
+    """Return the outcome that has a failed flow run again, over the calls that did not fail."""
+    calls = run.services.store.list_calls(run.exec_id)
+    return Outcome(
+        status=ExecutionStatus.PENDING,
+        failure=failed.failure,
+        reason="retrying",
+        runnable_at=run.clock.now(),
+        reopen=tuple(positions_to_reopen(calls, failed.failure)),
+    )
+
+
+def _outcome_of(run: Run, error: BaseException) -> Outcome:
+    signal: RunnerSignal | None = find_signal(error)
+    if signal is None and run.signal_raised:
+        signal = run.signal
+    if signal is None and isinstance(error, asyncio.CancelledError):
+        signal = run.signal
+    match signal:
+        case LeaseLost():
+            raise signal
+        case CancelRequested():
+            return Outcome(
+                status=ExecutionStatus.CANCELLED, reason="cancelled", ended_at=run.clock.now()
+            )
+        case Suspend():
+            return Outcome(
+                status=ExecutionStatus.PENDING, reason="released", runnable_at=run.clock.now()
+            )
+        case _:
+            return _failed(run, run.divergence or error)
+
+
+def _failed(run: Run, error: BaseException) -> Outcome:
+    chain = {id(cause) for cause in causes(error)}
+    failure: FailureRecord = record_failure(error, run.positions_of(chain))
+    if isinstance(error, KitaruTimeoutError) and error.call_id is None:
+        reason = "timed out"
+    else:
+        reason = None
+    return Outcome(
+        status=ExecutionStatus.FAILED, failure=failure, reason=reason, ended_at=run.clock.now()
+    )

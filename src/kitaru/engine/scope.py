@@ -1,0 +1,195 @@
+"""Positions: where in the flow's program a call stands, and what it follows from.
+
+A sync flow is one scope, the root. In an async flow every `asyncio.Task` is a scope of its own, numbered
+by creation within the scope that created it. A scope counts its calls by name, so that `fetch#2` means
+"the second call of `fetch` here" in every run of the same program, whatever finishes first.
+
+Two more things are kept per scope:
+
+* the **frontier**: the calls that the next call here follows from;
+* whether the scope is still **ordered**: whether program order alone, and no race between tasks or
+  futures, has decided that this scope stands where it does. Once lost it does not come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from kitaru.engine.context import current_call, current_scope
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from kitaru.engine.futures import CheckpointFuture
+    from kitaru.engine.run import Run
+
+
+class Scope:
+    """A thread of program order within a run."""
+
+    __slots__ = (
+        "_children",
+        "_frontier",
+        "_joined",
+        "_ordinals",
+        "_untaken",
+        "ordered",
+        "path",
+        "run",
+    )
+
+    def __init__(
+        self, run: Run, *, path: str = "", ordered: bool = True, frontier: tuple[str, ...] = ()
+    ) -> None:
+        self.run = run
+        self.path = path
+        self.ordered = ordered
+        self._frontier = frontier
+        self._joined: list[str] = []
+        self._ordinals: dict[str, int] = {}
+        self._children = 0
+        self._untaken: dict[int, None] = {}
+
+    def next_ordinal(self, name: str) -> int:
+        """Count one more call of `name` here, from 1."""
+        ordinal = self._ordinals.get(name, 0) + 1
+        self._ordinals[name] = ordinal
+        return ordinal
+
+    def position(self, name: str, ordinal: int) -> str:
+        """Return the position of a call as it is stored."""
+        return f"{self.path}/{name}#{ordinal}" if self.path else f"{name}#{ordinal}"
+
+    def upstreams(self, others: Iterable[str] = ()) -> tuple[str, ...]:
+        """Return the positions that a call made now follows from, `others` among them."""
+        if not self._joined and not others:
+            return self._frontier
+        return tuple(dict.fromkeys((*self._frontier, *self._joined, *others)))
+
+    def returned(self, position: str) -> None:
+        """Note that a direct call has come back, with a value or an exception."""
+        self._frontier = (position,)
+        if self._joined:
+            self._joined.clear()
+
+    def join(self, positions: Iterable[str]) -> None:
+        """Note that what follows here also follows from these calls."""
+        self._joined.extend(positions)
+
+    def submitted(self, future: CheckpointFuture[object]) -> None:
+        """Note that a future was handed out, whose result may be taken in any order."""
+        self._untaken[id(future)] = None
+
+    def taken(self, future: CheckpointFuture[object], position: str) -> None:
+        """Note that a future's result was taken here.
+
+        Taking it while an earlier one has not been taken means that something other than program
+        order (which of them was done, say) may have chosen this one.
+        """
+        key = id(future)
+        if key in self._untaken:
+            if next(iter(self._untaken)) != key:
+                self.ordered = False
+            del self._untaken[key]
+            self._joined.append(position)
+
+    def peeked(self) -> None:
+        """Note that the flow asked whether a future is done: what follows may depend on the answer."""
+        self.ordered = False
+
+    def child(self) -> Scope:
+        """Return the scope of a task created now.
+
+        The creator stops being ordered as soon as it runs on after the event loop had its turn, for
+        from then on tasks may have finished in any order. The mark is set by the loop itself, which
+        cannot run before the creator yields.
+        """
+        number = self._children
+        self._children += 1
+        child = Scope(
+            self.run,
+            path=f"{self.path}.{number}" if self.path else str(number),
+            ordered=self.ordered,
+            frontier=self.upstreams(),
+        )
+        self.unorder_after_yield()
+        return child
+
+    def unorder_after_yield(self) -> None:
+        """Stop being ordered once the event loop has had its turn."""
+        if self.ordered:
+            asyncio.get_running_loop().call_soon(self._lose_order)
+
+    def _lose_order(self) -> None:
+        self.ordered = False
+
+
+class ScopedTaskFactory:
+    """A task factory that gives every task created in a flow a scope of its own.
+
+    Tasks created elsewhere on the loop, and tasks created inside a checkpoint's body, are made by the
+    loop's former factory, untouched.
+    """
+
+    def __init__(self, former: object) -> None:
+        self.former = former
+        self.users = 1
+
+    def __call__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: object,
+        *,
+        context: Context | None = None,
+        **options: object,
+    ) -> asyncio.Future[object]:
+        scope = current_scope.get()
+        if scope is None or current_call.get() is not None or not scope.run.is_on_loop(loop):
+            return self._make(loop, coroutine, context, options)
+        child = scope.child()
+        # Setting and resetting around the creation, rather than a context of our own, because the
+        # task copies the present context unless the caller gave it one.
+        if context is None:
+            token = current_scope.set(child)
+            try:
+                task = self._make(loop, coroutine, None, options)
+            finally:
+                current_scope.reset(token)
+        else:
+            context.run(current_scope.set, child)
+            task = self._make(loop, coroutine, context, options)
+        task.add_done_callback(lambda _: scope.join(child.upstreams()))
+        return task
+
+    def _make(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: object,
+        context: Context | None,
+        options: dict[str, object],
+    ) -> asyncio.Future[object]:
+        if context is not None:
+            options["context"] = context
+        if callable(self.former):
+            return self.former(loop, coroutine, **options)
+        return asyncio.Task(coroutine, loop=loop, **options)  # pyright: ignore[reportArgumentType, reportUnknownVariableType] - passed through
+
+
+def install_task_factory(loop: asyncio.AbstractEventLoop) -> None:
+    """Let tasks on this loop have scopes, until as many `remove_task_factory` follow."""
+    factory = loop.get_task_factory()
+    if isinstance(factory, ScopedTaskFactory):
+        factory.users += 1
+    else:
+        loop.set_task_factory(ScopedTaskFactory(factory))  # pyright: ignore[reportArgumentType] - wider than the stub's protocol
+
+
+def remove_task_factory(loop: asyncio.AbstractEventLoop) -> None:
+    """Undo one `install_task_factory`; someone else's factory set meanwhile is left alone."""
+    factory = loop.get_task_factory()
+    if isinstance(factory, ScopedTaskFactory):
+        factory.users -= 1
+        if factory.users == 0:
+            loop.set_task_factory(factory.former)  # pyright: ignore[reportArgumentType] - as it was found

@@ -1,0 +1,25 @@
+"""Run executions in this process: start them, continue interrupted ones, wait for them."""
+
+from __future__ import annotations
+
+from kitaru.worker.local import LocalRun, LocalRunner, local_runner
+from kitaru.worker.recovery import (
+    Interrupted,
+    find_interrupted,
+    recover,
+    retry_execution,
+    start,
+    wait_for,
+)
+
+__all__ = [
+    "Interrupted",
+    "LocalRun",
+    "LocalRunner",
+    "find_interrupted",
+    "local_runner",
+    "recover",
+    "retry_execution",
+    "start",
+    "wait_for",
+]

@@ -1,0 +1,94 @@
+"""The end of a process with runs in flight: Ctrl-C, and a script that has no more lines.
+
+The first Ctrl-C asks running flows to stop at their next boundary, where they are left resumable; the
+second ends the process. A script's end waits for its flows, in a hook that runs before the interpreter
+shuts its thread pools down, because flows may still need them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kitaru.worker.local import LocalRun
+
+_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class _State:
+    in_flight: Callable[[], list[LocalRun]] | None = None
+    interrupted = False
+    installed = False
+    former: object = None
+
+
+def watch(in_flight: Callable[[], list[LocalRun]]) -> None:
+    """Wait for these runs when the interpreter ends."""
+    if _State.in_flight is None:
+        _State.in_flight = in_flight
+        # Private, but what the standard library itself uses to run before its pools close; without
+        # it the threads, which are no daemons, are still waited for, only later.
+        register = getattr(threading, "_register_atexit", None)
+        if register is not None:
+            register(_wait_for_all)
+
+
+def install() -> None:
+    """Handle Ctrl-C from now on, if this is the main thread, which alone may say so."""
+    if _State.installed or threading.current_thread() is not threading.main_thread():
+        return
+    former = signal.getsignal(signal.SIGINT)
+    if former in (signal.SIG_IGN, None):
+        return  # A background job of a shell, or a handler that Python cannot see: leave it.
+    _State.former = former
+    signal.signal(signal.SIGINT, _on_interrupt)
+    _State.installed = True
+
+
+def was_interrupted() -> bool:
+    """Whether Ctrl-C has asked the runs of this process to stop."""
+    return _State.interrupted
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    running = _State.in_flight() if _State.in_flight is not None else []
+    if not running:
+        _State.interrupted = False
+        if callable(_State.former):
+            _State.former(number, frame)
+            return
+        raise KeyboardInterrupt
+    if _State.interrupted:
+        _say("Interrupted again: ending now. What is recorded stays recorded.")
+        os._exit(_EXIT_INTERRUPTED)
+    _State.interrupted = True
+    names = ", ".join(f"{local.flow} ({local.exec_id})" for local in running[:3])
+    more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+    _say(
+        f"Interrupted: {names}{more} will stop at the next checkpoint and can be continued with"
+        f" `kitaru executions recover`. Press Ctrl-C again to end at once."
+    )
+    for local in running:
+        local.run.release()
+
+
+def _wait_for_all() -> None:
+    while _State.in_flight is not None and (running := _State.in_flight()):
+        try:
+            # In slices, so that the main thread gets to handle signals on every platform.
+            running[0].finished.exception(timeout=0.5)
+        except TimeoutError:
+            continue
+
+
+def _say(text: str) -> None:
+    stream = sys.__stderr__
+    if stream is not None:
+        stream.write(f"\nKitaru: {text}\n")
+        stream.flush()

@@ -1,0 +1,318 @@
+"""The runs of this process on one store: their threads and tasks, and who waits for them.
+
+A sync flow runs in a thread of its own, an async one as a task on the loop it was started on or else on a
+loop in a thread. Those threads are not daemons, and the interpreter waits for them before it shuts
+anything down, so that a script may end without `.wait()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.engine.flusher import Flusher
+from kitaru.engine.lease import LeaseKeeper
+from kitaru.engine.loops import run_on_own_loop
+from kitaru.engine.pool import Pool
+from kitaru.engine.reopen import positions_to_reopen
+from kitaru.engine.run import Run, Services
+from kitaru.engine.runner import FlowCode, run_async, run_sync
+from kitaru.engine.values import Values
+from kitaru.errors import KitaruError, LeaseLost
+from kitaru.logs import LogCapture
+from kitaru.model import ExecutionRecord, ExecutionStatus, JournalEntry, Outcome
+from kitaru.store.journal_writer import JournalWriter
+from kitaru.worker import interrupt
+from kitaru.worker.reporting import Observation
+
+if TYPE_CHECKING:
+    from kitaru.engine.journal import OnDivergence
+    from kitaru.settings import Settings
+    from kitaru.store.contract import Store
+
+logger = logging.getLogger(__name__)
+
+# Threads for what would block an event loop: blob reads, cache look-ups.
+_BLOCKING_THREADS = 4
+
+
+class LocalRun:
+    """One execution that this process runs, or has run.
+
+    Attributes:
+        finished: Gets the outcome once it is durable, or what kept the runner from having one.
+        observation: Whether anyone has seen how it ended.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.exec_id = run.exec_id
+        self.flow = run.execution.flow
+        self.parent_id = run.execution.parent_id
+        self.finished: concurrent.futures.Future[Outcome] = concurrent.futures.Future()
+        self.observation = Observation(run.exec_id, run.execution.flow)
+
+
+class LocalRunner:
+    """Starts runs and knows those in flight."""
+
+    def __init__(self, settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        from kitaru.blobs import open_blobs
+        from kitaru.store import open_store
+
+        self.settings = settings
+        self.store: Store = open_store(settings.store_url)
+        leases = LeaseKeeper(
+            self.store,
+            clock,
+            ttl_seconds=settings.lease_seconds,
+            interval_seconds=settings.lease_renew_seconds,
+        )
+        writer = JournalWriter(self.store.commit)
+        self.services = Services(
+            store=self.store,
+            writer=writer,
+            values=Values(open_blobs(settings.artifact_store), settings.allow_pickle),
+            leases=leases,
+            clock=clock,
+            capture=LogCapture(self.store.append_logs, clock=clock),
+            threads=Pool(_BLOCKING_THREADS, name="kitaru-store"),
+        )
+        self._flusher = Flusher(writer, leases.runs)
+        self._lock = threading.Lock()
+        self._runs: dict[str, LocalRun] = {}
+
+    def find(self, exec_id: str) -> LocalRun | None:
+        """Return the run of this execution that is in flight here."""
+        return self._runs.get(exec_id)
+
+    def in_flight(self) -> list[LocalRun]:
+        """Return the runs that have not ended."""
+        with self._lock:
+            return list(self._runs.values())
+
+    def start(
+        self,
+        execution: ExecutionRecord,
+        code: FlowCode,
+        trusted_until: float,
+        *,
+        on_divergence: OnDivergence | None = None,
+    ) -> LocalRun:
+        """Run an execution that this process has just claimed, in the background."""
+        run = Run(execution, self.services)
+        local = LocalRun(run)
+        with self._lock:
+            self._runs[execution.id] = local
+        self.services.leases.hold(run, trusted_until)
+        self._flusher.wake()
+        interrupt.install()
+        logger.info(
+            "execution started",
+            extra={
+                "action": "start",
+                "exec_id": run.exec_id,
+                "flow": local.flow,
+                "epoch": run.epoch,
+            },
+        )
+        loop = _running_loop() if code.is_async else None
+        if loop is not None:
+            task = asyncio.Task(self._arun(local, code, on_divergence), loop=loop)
+            _tasks.add(task)
+            task.add_done_callback(_tasks.discard)
+        else:
+            thread = threading.Thread(
+                target=self._run, args=(local, code, on_divergence), name=f"kitaru-{local.flow}"
+            )
+            # A thread started by a daemon thread would be one too, and die with the script.
+            thread.daemon = False
+            thread.start()
+        return local
+
+    def _run(self, local: LocalRun, code: FlowCode, on_divergence: OnDivergence | None) -> None:
+        def attempt(run: Run) -> Outcome:
+            if code.is_async:
+                return run_on_own_loop(run_async(run, code, on_divergence))
+            return run_sync(run, code, on_divergence)
+
+        def finish() -> None:
+            while True:
+                outcome = attempt(local.run)
+                if not self._try_again(local, outcome):
+                    return self._ended(local, outcome)
+
+        self._guarded(local, finish)
+
+    async def _arun(
+        self, local: LocalRun, code: FlowCode, on_divergence: OnDivergence | None
+    ) -> None:
+        try:
+            while True:
+                outcome = await run_async(local.run, code, on_divergence)
+                if not self._try_again(local, outcome):
+                    break
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits
+            self._broken(local, error)
+        else:
+            self._ended(local, outcome)
+
+    def _guarded(self, local: LocalRun, finish: Callable[[], None]) -> None:
+        try:
+            finish()
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits
+            self._broken(local, error)
+
+    def _try_again(self, local: LocalRun, outcome: Outcome) -> bool:
+        """Take up a failed flow that has retries left; return whether it is to run again now."""
+        if outcome.status is not ExecutionStatus.PENDING or outcome.failure is None:
+            return False
+        self.services.leases.let_go(local.run)
+        claimed = claim_here(self, local.exec_id)
+        if claimed is None:
+            return False
+        logger.warning(
+            "flow failed, trying again",
+            extra={"action": "retry", "exec_id": local.exec_id, "flow": local.flow},
+        )
+        execution, trusted_until = claimed
+        local.run = Run(execution, self.services)
+        self.services.leases.hold(local.run, trusted_until)
+        return True
+
+    def _ended(self, local: LocalRun, outcome: Outcome) -> None:
+        self._forget(local)
+        failed = outcome.status is ExecutionStatus.FAILED
+        logger.log(
+            logging.WARNING if failed else logging.INFO,
+            "execution ended",
+            extra={
+                "action": outcome.status.value,
+                "exec_id": local.exec_id,
+                "flow": local.flow,
+                "epoch": local.run.epoch,
+            },
+        )
+        if failed and outcome.failure is not None:
+            local.observation.failed(outcome.failure)
+        local.finished.set_result(outcome)
+
+    def _broken(self, local: LocalRun, error: BaseException) -> None:
+        """End a run that has no outcome: its lease or its store was lost, or its code could not be had."""
+        self._forget(local)
+        if not isinstance(error, LeaseLost):
+            self._give_back(local.run)
+            local.observation.broken(error)
+        logger.error(
+            "execution could not go on",
+            exc_info=error if not isinstance(error, KitaruError | LeaseLost) else None,
+            extra={"action": "broken", "exec_id": local.exec_id, "flow": local.flow},
+        )
+        local.finished.set_exception(error)
+
+    def _give_back(self, run: Run) -> None:
+        """Make the execution pending again, if the store can be reached; else its lease runs out."""
+        outcome = Outcome(
+            status=ExecutionStatus.PENDING, reason="released", runnable_at=run.clock.now()
+        )
+        entry = JournalEntry(exec_id=run.exec_id, epoch=run.epoch, outcome=outcome)
+        try:
+            self.services.writer.write(entry)
+        except KitaruError:
+            logger.warning("execution could not be released", extra={"exec_id": run.exec_id})
+
+    def _forget(self, local: LocalRun) -> None:
+        self.services.leases.let_go(local.run)
+        with self._lock:
+            self._runs.pop(local.exec_id, None)
+
+    def notice(self) -> None:
+        """Ask the store at once whether anyone wants runs of this process cancelled."""
+        for run in self.services.leases.runs():
+            self.services.leases.renew_now(run.exec_id)
+
+    def close(self) -> None:
+        """End the background threads; only for tests and for processes without runs in flight."""
+        self.services.leases.stop()
+        self._flusher.stop()
+        self.services.capture.flush()
+        self.services.threads.close()
+
+
+def retry_here(runner: LocalRunner, exec_id: str) -> tuple[ExecutionRecord, float] | None:
+    """Make a failed execution pending again and claim it for this process.
+
+    Returns:
+        The claimed execution and until when its lease is trusted; None if someone else was faster.
+    """
+    store = runner.store
+    execution = store.get_execution(exec_id)
+    reopen = positions_to_reopen(store.list_calls(exec_id), execution.failure)
+    store.retry_execution(exec_id, reopen=reopen, now=runner.services.clock.now())
+    return claim_here(runner, exec_id)
+
+
+def claim_here(runner: LocalRunner, exec_id: str) -> tuple[ExecutionRecord, float] | None:
+    """Claim a pending execution for this process; None if someone else was faster."""
+    leases = runner.services.leases
+    trusted_until = leases.trust_from_now()
+    claimed = runner.store.claim_executions(
+        leases.claim(), now=runner.services.clock.now(), limit=1, exec_ids=[exec_id]
+    )
+    return (claimed[0], trusted_until) if claimed else None
+
+
+_tasks: set[asyncio.Task[None]] = set()
+_runners: dict[tuple[object, ...], LocalRunner] = {}
+_runners_lock = threading.Lock()
+
+
+def local_runner(settings: Settings) -> LocalRunner:
+    """Return this process's runner for a store, always the same for the same settings.
+
+    A forked child gets runners of its own: threads and leases do not survive a fork.
+    """
+    key = (
+        os.getpid(),
+        settings.store_url,
+        settings.artifact_store,
+        settings.allow_pickle,
+        settings.lease_seconds,
+        settings.lease_renew_seconds,
+    )
+    runner = _runners.get(key)
+    if runner is None:
+        with _runners_lock:
+            runner = _runners.get(key)
+            if runner is None:
+                runner = _runners[key] = LocalRunner(settings)
+                interrupt.watch(all_in_flight)
+    return runner
+
+
+def runner_of(run: Run) -> LocalRunner:
+    """Return the runner that a run belongs to, whatever the settings are by now."""
+    for runner in list(_runners.values()):
+        if runner.services is run.services:
+            return runner
+    message = "a run belongs to no runner of this process"
+    raise AssertionError(message)
+
+
+def all_in_flight() -> list[LocalRun]:
+    """Return the runs in flight on all stores of this process."""
+    runners = [runner for key, runner in list(_runners.items()) if key[0] == os.getpid()]
+    return [local for runner in runners for local in runner.in_flight()]
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,278 @@
+"""Continue what was interrupted, and run what is pending, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kitaru import settings
+from kitaru.code_ref import CodeRef, add_import_root
+from kitaru.engine.journal import OnDivergence
+from kitaru.engine.owner import Owner
+from kitaru.errors import (
+    KitaruNotFoundError,
+    KitaruStateError,
+    KitaruTimeoutError,
+    KitaruUsageError,
+)
+from kitaru.faults import fault
+from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
+from kitaru.transitions import refuse
+from kitaru.worker.local import LocalRun, LocalRunner, claim_here, local_runner, retry_here
+
+if TYPE_CHECKING:
+    from kitaru.authoring.flow import Flow
+
+_PAGE = 200
+# How often a run of another process is looked at, in seconds.
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """An execution that nobody runs although it is not over.
+
+    Attributes:
+        reason: Why, in plain words, such as "its process 4711 on this machine is gone".
+    """
+
+    execution: ExecutionRecord
+    reason: str
+
+
+def find_interrupted(runner: LocalRunner | None = None) -> list[Interrupted]:
+    """Return the executions that have lost their runner, oldest first."""
+    runner = runner or _default_runner()
+    now = runner.services.clock.now()
+    found: list[Interrupted] = []
+    for execution in runner.store.list_running():
+        if runner.find(execution.id) is not None:
+            continue
+        if (reason := _why_lost(execution, now)) is not None:
+            found.append(Interrupted(execution, reason))
+    return found
+
+
+def _why_lost(execution: ExecutionRecord, now: int) -> str | None:
+    owner = Owner.parse(execution.lease_owner or "")
+    if owner is not None and owner.is_dead():
+        return f"its process {owner.pid} on this machine is gone"
+    expires_at = execution.lease_expires_at or 0
+    if expires_at < now:
+        seconds = (now - expires_at) / 1_000_000
+        where = "its runner" if owner is None else f"its process {owner.pid}"
+        return f"{where} has been silent; the lease ran out {seconds:.0f} s ago"
+    return None
+
+
+def recover(
+    exec_ids: Sequence[str] | None = None, *, on_divergence: str | None = None
+) -> list[ExecutionRecord]:
+    """Continue interrupted executions in this process, in the background.
+
+    An execution is interrupted if its runner is gone, or if it was given back and is pending.
+
+    Args:
+        exec_ids: These; None means all of the present project.
+        on_divergence: What to do this time with records that contradict the flow.
+
+    Returns:
+        The executions that this process continues now.
+
+    Raises:
+        KitaruNotFoundError: An execution or its source file does not exist; it stays recoverable.
+        KitaruStateError: One of `exec_ids` is finished, or its runner is alive.
+    """
+    runner = _default_runner()
+    policy = _policy(on_divergence)
+    store, clock = runner.store, runner.services.clock
+    lost = [entry.execution for entry in find_interrupted(runner)]
+    if exec_ids is not None:
+        wanted = {exec_id: _recoverable(runner, exec_id, lost) for exec_id in exec_ids}
+        lost = [execution for execution in lost if execution.id in wanted]
+    # The code is looked up first: without it nothing is touched.
+    for execution in lost:
+        load_flow(execution)
+    fault("recovery.before_reap")
+    if lost:
+        owners = {execution.lease_owner for execution in lost if execution.lease_owner}
+        dead = [owner for owner in owners if (o := Owner.parse(owner)) is not None and o.is_dead()]
+        store.reap(now=clock.now(), dead_owners=dead, exec_ids=[e.id for e in lost])
+    fault("recovery.after_reap")
+    if exec_ids is not None:
+        pending = [store.get_execution(exec_id) for exec_id in exec_ids]
+    else:
+        pending = _all_pending(runner)
+    continued: list[ExecutionRecord] = []
+    for execution in pending:
+        local = continue_here(runner, execution, on_divergence=policy)
+        if local is not None:
+            continued.append(local.run.execution)
+    return continued
+
+
+def continue_here(
+    runner: LocalRunner, execution: ExecutionRecord, *, on_divergence: OnDivergence | None = None
+) -> LocalRun | None:
+    """Run a pending execution in this process; None if it is not pending or someone was faster."""
+    if execution.status is not ExecutionStatus.PENDING:
+        return None
+    code = load_flow(execution).code
+    claimed = claim_here(runner, execution.id)
+    if claimed is None:
+        return None
+    fault("recovery.after_claim")
+    return runner.start(claimed[0], code, claimed[1], on_divergence=on_divergence)
+
+
+def adopt(runner: LocalRunner, execution: ExecutionRecord) -> LocalRun | None:
+    """Run an execution here if nobody does: it is pending, or its runner is gone.
+
+    For a child whose parent is being recovered, and for a run asked for again under its idempotency key.
+    """
+    local = runner.find(execution.id)
+    if local is not None:
+        return local
+    if execution.status is ExecutionStatus.RUNNING:
+        now = runner.services.clock.now()
+        if _why_lost(execution, now) is None:
+            return None
+        owner = execution.lease_owner or ""
+        parsed = Owner.parse(owner)
+        dead = [owner] if parsed is not None and parsed.is_dead() else []
+        runner.store.reap(now=now, dead_owners=dead, exec_ids=[execution.id])
+        execution = runner.store.get_execution(execution.id)
+    return continue_here(runner, execution)
+
+
+def retry_execution(exec_id: str, *, on_divergence: str | None = None) -> ExecutionRecord:
+    """Run a failed execution again in this process, in the background, over its recorded calls.
+
+    Raises:
+        KitaruStateError: It is not failed.
+        KitaruNotFoundError: It or its source file does not exist.
+    """
+    runner = _default_runner()
+    policy = _policy(on_divergence)
+    execution = runner.store.get_execution(exec_id)
+    if execution.status is not ExecutionStatus.FAILED:
+        raise refuse("retried", exec_id, execution.status, "failed")
+    code = load_flow(execution).code
+    claimed = retry_here(runner, exec_id)
+    if claimed is None:
+        return runner.store.get_execution(exec_id)
+    execution, trusted_until = claimed
+    runner.start(execution, code, trusted_until, on_divergence=policy)
+    return execution
+
+
+def start(flow: Flow[..., Any], arguments: Mapping[str, Any], **options: Any) -> str:
+    """Start a flow with arguments by name, as `.run()` does, and return the execution's id."""
+    return flow.run(**arguments, **options).exec_id
+
+
+def wait_for(exec_id: str, timeout: float | None = None) -> ExecutionRecord:
+    """Wait until an execution is over or has left this process, and return its row.
+
+    A failure that is returned here counts as seen.
+
+    Raises:
+        KitaruTimeoutError: It was still going on after `timeout` seconds; it is left alone.
+        KeyboardInterrupt: Ctrl-C stopped it; it can be continued.
+        BaseException: What kept its runner from having an outcome.
+    """
+    import time
+
+    from kitaru.worker import interrupt
+
+    runner = _default_runner()
+    began = time.monotonic()
+    while True:
+        local = runner.find(exec_id)
+        remaining = None if timeout is None else timeout - (time.monotonic() - began)
+        if local is not None:
+            local.observation.observe()
+            try:
+                local.finished.result(remaining)
+            except TimeoutError as error:
+                if local.finished.done():
+                    raise
+                elapsed = time.monotonic() - began
+                raise KitaruTimeoutError(exec_id, timeout or 0.0, elapsed, "running") from error
+            if interrupt.was_interrupted():
+                raise KeyboardInterrupt
+        execution = runner.store.get_execution(exec_id)
+        if execution.status.is_finished or (local is not None and runner.find(exec_id) is None):
+            return execution
+        if remaining is not None and remaining <= 0:
+            elapsed = time.monotonic() - began
+            raise KitaruTimeoutError(exec_id, timeout or 0.0, elapsed, execution.status.value)
+        time.sleep(_POLL_SECONDS if remaining is None else min(_POLL_SECONDS, remaining))
+
+
+def load_flow(execution: ExecutionRecord) -> Flow[..., Any]:
+    """Return the flow object whose code an execution runs.
+
+    Raises:
+        KitaruNotFoundError: Its module, script or name cannot be found here.
+    """
+    from kitaru.authoring.flow import Flow
+
+    if execution.code_root:
+        add_import_root(execution.code_root)
+    try:
+        found = CodeRef.parse(execution.code_ref).load()
+    except KitaruNotFoundError as error:
+        message = (
+            f"execution {execution.id!r} cannot go on here: {error.message} It stays as it is, and can"
+            f" be continued as soon as the code is back."
+        )
+        raise KitaruNotFoundError(message) from error
+    if not isinstance(found, Flow):
+        message = (
+            f"execution {execution.id!r} cannot go on here: {execution.code_ref!r} is no flow any more,"
+            f" but {type(found).__name__}. Decorate it with `@flow` again."
+        )
+        raise KitaruNotFoundError(message)
+    return found  # pyright: ignore[reportUnknownVariableType] - of any parameters
+
+
+def _recoverable(
+    runner: LocalRunner, exec_id: str, lost: Sequence[ExecutionRecord]
+) -> ExecutionRecord:
+    execution = runner.store.get_execution(exec_id)
+    if execution.status.is_finished:
+        raise refuse("recovered", exec_id, execution.status, "interrupted")
+    if execution.status is ExecutionStatus.RUNNING and all(e.id != exec_id for e in lost):
+        owner = Owner.parse(execution.lease_owner or "")
+        where = f"process {owner.pid}" if owner is not None else "its runner"
+        message = f"execution {exec_id!r} is running: {where} is alive and holds its lease."
+        raise KitaruStateError(message)
+    return execution
+
+
+def _all_pending(runner: LocalRunner) -> list[ExecutionRecord]:
+    where = ExecutionFilter(project=runner.settings.project, status=ExecutionStatus.PENDING)
+    found: list[ExecutionRecord] = []
+    before: tuple[int, str] | None = None
+    while page := runner.store.list_executions(where, limit=_PAGE, before=before):
+        found.extend(page)
+        before = (page[-1].created_at, page[-1].id)
+    # Oldest first, so that a parent starts before the children that it will ask for.
+    return found[::-1]
+
+
+def _policy(on_divergence: str | None) -> OnDivergence | None:
+    if on_divergence is None:
+        return None
+    try:
+        return OnDivergence(on_divergence)
+    except ValueError:
+        choices = ", ".join(repr(choice.value) for choice in OnDivergence)
+        message = f"expected `on_divergence` to be one of {choices}, got: {on_divergence!r}"
+        raise KitaruUsageError(message) from None
+
+
+def _default_runner() -> LocalRunner:
+    return local_runner(settings.current())
