@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "kitaru"
 MAX_LINES = 500
 
 GROUND = frozenset(
-    {"errors", "ids", "clock", "model", "transitions", "retry", "faults", "code_ref"}
+    {"_version", "errors", "ids", "clock", "model", "transitions", "retry", "faults", "code_ref"}
 )
 SERVICES = frozenset({"blobs", "codec", "logs", "settings", "settings_rules"})
 # An entry covers everything below it; `store.open_store` is one name, `store.contract` one module.
@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "wire": GROUND,
     "server": GROUND | SERVICES | {"store", "wire", "attendant", "deploy", "stacks"},
     "client": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"wire"},
+    "__main__": frozenset({"cli"}),
     "cli": GROUND | ROOT | {"settings", "logs", "client"},
     "mcp": GROUND | ROOT | {"settings", "logs", "client"},
     "adapters": ROOT,

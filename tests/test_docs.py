@@ -323,7 +323,7 @@ FORBIDDEN = {
             ]
         )
     ),
-    "path of somebody's machine": re.compile(r"(?<![\w.}>-])/(?:root|home|Users|work)/\w"),
+    "path of somebody's machine": re.compile(r"(?<![\w.}>-])/(?:root|home|Users|work)/(?!me/|you/)\w"),
 }
 
 

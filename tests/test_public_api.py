@@ -28,6 +28,7 @@ PUBLIC = ERRORS | {
     "CheckpointAttempt",
     "CheckpointCall",
     "CheckpointFuture",
+    "CheckpointFutures",
     "Execution",
     "ExecutionStatus",
     "FailureInfo",
