@@ -51,7 +51,7 @@ def retry_execution(
     if not session.run("reopen_execution", now, exec_id):
         error = refuse("retried", exec_id, _status(session, exec_id), "failed")
         raise error
-    session.run_many("reopen_call", [(exec_id, position) for position in reopen])
+    reopen_calls(session, exec_id, reopen)
     return get_execution(session, exec_id)
 
 
@@ -93,3 +93,9 @@ def _unknown(exec_id: str) -> KitaruNotFoundError:
     return KitaruNotFoundError(
         f"there is no execution {exec_id!r}. `kitaru executions list` shows those that there are."
     )
+
+
+def reopen_calls(session: Session, exec_id: str, positions: Sequence[str]) -> None:
+    """Make failed calls pending, so that the next run of the flow runs their bodies again."""
+    if positions:
+        session.run_many("reopen_call", [(exec_id, position) for position in positions])

@@ -25,7 +25,7 @@ from kitaru.model import (
     Write,
 )
 from kitaru.store.database import Session
-from kitaru.store.executions import get_execution
+from kitaru.store.executions import get_execution, reopen_calls
 from kitaru.store.queries import Row
 from kitaru.store.rows import (
     artifact_from_row,
@@ -95,6 +95,7 @@ def _write_entry(session: Session, entry: JournalEntry) -> Committed:
             exec_id,
             entry.epoch,
         )
+        reopen_calls(session, exec_id, entry.outcome.reopen)
     return _HELD if cancel_requested_at is None else _HELD_AND_CANCELLED
 
 

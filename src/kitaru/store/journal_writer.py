@@ -1,0 +1,244 @@
+"""Group commit: what several threads want to record at the same moment goes into one transaction.
+
+A flush to disk takes far longer than the statements before it, and one flush serves any number of them.
+So while one thread commits, the others queue up; when it is done, the first in the queue commits for all
+that have come meanwhile. Whoever finds nobody committing does so at once, in its own thread.
+
+* There is at most one **leader**, the one that may call the store. Leadership passes from ticket to
+  ticket and is never free while the queue is not empty; that is the whole of the liveness argument.
+* A leader returns as soon as its own transaction is done. It does not go on for those who came later, so
+  no thread works for others longer than for itself.
+* The main thread never commits for others, because only it can be interrupted (`KeyboardInterrupt`), and
+  an interrupted commit may or may not have happened. Alone it leaves only itself in doubt.
+* Writes that are submitted rather than waited for (by an event loop) are led by one daemon thread, the
+  courier, which also makes all their callbacks.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from kitaru.model import Committed, JournalEntry, Write
+from kitaru.store.courier import Courier
+
+Commit = Callable[[Sequence[Write]], list[Committed]]
+Done = Callable[[Committed | BaseException], None]
+
+# More would not make a flush cheaper per entry, but would keep the first of them waiting.
+_MAX_WRITES = 256
+_MAX_BYTES = 8 * 1024 * 1024
+
+
+class _Ticket:
+    """One write on its way.
+
+    Attributes:
+        done: Called with the outcome; None if a thread waits for it.
+        gate: Locked until the waiting thread has something to do; None if it was the first.
+        is_main: Whether the main thread waits.
+        outcome: What became of the write; None until that is known.
+    """
+
+    __slots__ = ("done", "gate", "is_main", "outcome", "write")
+
+    def __init__(self, write: Write, done: Done | None = None) -> None:
+        self.write = write
+        self.done = done
+        self.gate: threading.Lock | None = None
+        self.is_main = False
+        self.outcome: Committed | BaseException | None = None
+
+
+class JournalWriter:
+    """Commits writes of many threads and event loops, several in a transaction.
+
+    Args:
+        commit: `Store.commit` or its like. Never called by two threads at once.
+    """
+
+    def __init__(self, commit: Commit) -> None:
+        self._commit = commit
+        self.forget()
+        _writers.add(self)
+
+    def forget(self) -> None:
+        """Begin with an empty queue, in a forked child: those who queued are not in this process."""
+        self._mutex = threading.Lock()
+        self._queue: deque[_Ticket] = deque()
+        self._courier = Courier("kitaru-journal-writer")
+        # The ticket whose thread may call the store, or the courier for a submitted one.
+        self._leader: _Ticket | Courier | None = None
+
+    def write(self, write: Write) -> Committed:
+        """Commit `write` and return what became of it.
+
+        Durability: one transaction, flushed to disk, perhaps shared with others' writes. An error that
+        one write causes is raised to it alone. If this raises, `write` was not committed; after a
+        `KeyboardInterrupt` it may have been.
+        """
+        ticket = _Ticket(write)
+        try:
+            with self._mutex:
+                if self._leader is None:
+                    self._leader = ticket
+                else:
+                    self._enqueue(ticket)
+            if ticket.gate is None:
+                # Nobody was waiting a moment ago; looking again would cost more than it could win.
+                self._commit_for([ticket])
+                self._hand_over()
+            else:
+                ticket.gate.acquire()
+                if self._leader is ticket:
+                    self._commit_for(self._gather(ticket))
+                    self._hand_over()
+        except BaseException:
+            self._leave(ticket)
+            raise
+        outcome = ticket.outcome
+        if isinstance(outcome, Committed):
+            return outcome
+        assert outcome is not None, "every ticket that is served has an outcome"  # noqa: S101
+        raise outcome
+
+    def submit(self, write: Write, done: Done) -> None:
+        """Commit `write` soon; never block.
+
+        Args:
+            write: Committed after everything that the same caller has submitted before.
+            done: Called from another thread with what became of it, or with the error. It must be
+                quick, such as `loop.call_soon_threadsafe`.
+
+        Durability: as `write`, once `done` is called.
+        """
+        ticket = _Ticket(write, done)
+        with self._mutex:
+            self._queue.append(ticket)
+            if self._leader is None:
+                self._leader = self._courier
+                self._courier.send(self._lead_for_submitted)
+
+    def _enqueue(self, ticket: _Ticket) -> None:
+        gate = threading.Lock()
+        gate.acquire()
+        ticket.gate = gate
+        ticket.is_main = threading.current_thread() is threading.main_thread()
+        self._queue.append(ticket)
+
+    def _gather(self, leader: _Ticket | None) -> list[_Ticket]:
+        """Take the leader's ticket from the queue's head, and those behind it that fit."""
+        with self._mutex:
+            batch = [self._queue.popleft()]
+            if leader is not None and leader.is_main:
+                return batch
+            room = _MAX_BYTES - _weight(batch[0].write)
+            while self._queue and len(batch) < _MAX_WRITES:
+                room -= _weight(self._queue[0].write)
+                if room < 0:
+                    break
+                batch.append(self._queue.popleft())
+        return batch
+
+    def _commit_for(self, batch: list[_Ticket]) -> None:
+        """Commit a batch; tell all but the first, which is the caller's own."""
+        try:
+            self._find_outcomes(batch)
+        except BaseException:
+            # Not an error of a write but a strike at this thread: whoever leads next commits the rest.
+            with self._mutex:
+                self._queue.extendleft(
+                    ticket for ticket in reversed(batch[1:]) if ticket.outcome is None
+                )
+            raise
+        finally:
+            for ticket in batch[1:]:
+                if ticket.outcome is not None:
+                    self._tell(ticket)
+
+    def _find_outcomes(self, batch: list[_Ticket]) -> None:
+        try:
+            outcomes = self._commit([ticket.write for ticket in batch])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it goes to whom it concerns
+            if len(batch) == 1:
+                batch[0].outcome = error
+                return
+        else:
+            for ticket, outcome in zip(batch, outcomes, strict=True):
+                ticket.outcome = outcome
+            return
+        # One of them may be to blame: each alone, so that it fails alone.
+        for ticket in batch:
+            try:
+                [ticket.outcome] = self._commit([ticket.write])
+            except Exception as error:  # noqa: BLE001 - see above
+                ticket.outcome = error
+
+    def _tell(self, ticket: _Ticket) -> None:
+        if ticket.gate is not None:
+            ticket.gate.release()
+        elif ticket.done is not None and ticket.outcome is not None:
+            self._courier.send(partial(ticket.done, ticket.outcome))
+
+    def _hand_over(self) -> None:
+        with self._mutex:
+            if not self._queue:
+                self._leader = None
+                return
+            following = self._queue[0]
+            if following.gate is None:
+                self._leader = self._courier
+                self._courier.send(self._lead_for_submitted)
+            else:
+                # An interrupt cannot come between these two: the interpreter looks for one only after
+                # calls. The ticket stays in the queue until its thread takes it out.
+                self._leader = following
+                following.gate.release()
+
+    def _leave(self, ticket: _Ticket) -> None:
+        """Forget a ticket whose thread was struck; pass leadership on if it had it."""
+        with self._mutex:
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+        if self._leader is ticket:
+            self._hand_over()
+
+    def _lead_for_submitted(self) -> None:
+        """Commit what is queued; runs in the courier's thread, which `_leader` stands for."""
+        batch = self._gather(None)
+        try:
+            self._commit_for(batch)
+        except BaseException as error:  # noqa: BLE001 - told below; nobody else is here to be told
+            batch[0].outcome = error
+        self._hand_over()
+        self._tell(batch[0])
+
+
+def _weight(write: Write) -> int:
+    """Return how many bytes of values a write carries."""
+    if isinstance(write, JournalEntry):
+        values = [call.output for call in write.calls]
+        values += [call.inputs for call in write.calls]
+        values += [artifact.value for artifact in write.artifacts]
+        if write.outcome is not None:
+            values.append(write.outcome.result)
+    else:
+        values = [write.inputs]
+    return sum(len(value.data) for value in values if value is not None and value.data is not None)
+
+
+# For the hook below, which knows no writer.
+_writers: weakref.WeakSet[JournalWriter] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for writer in list(_writers):
+        writer.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
