@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 """Who may import whom, by the first name below `kitaru`; a room always sees itself."""
 
 MAY_IMPORT_LAZILY: dict[str, frozenset[str]] = {
-    "authoring": frozenset({"worker"}),
+    "authoring": frozenset({"client", "worker"}),
     "client": frozenset({"worker"}),
     "cli": frozenset({"server", "worker"}),
     "mcp": frozenset({"server", "worker"}),
