@@ -5,6 +5,7 @@ Used where user code must never run: the server, the dashboard, comparisons in t
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from kitaru.errors import KitaruSerializationError
 
 _SHOWN_BYTES = 32
 _CLASS_TAGS = ("dataclass", "model", "attrs", "object", "struct")
+_DEEPEST = 100
 _LARGEST_EXACT = 2**53  # what JavaScript can hold
 
 
@@ -30,7 +32,10 @@ def describe(data: bytes) -> Any:
         KitaruSerializationError: The bytes are damaged.
     """
     try:
-        return with_whole_stack(lambda: _describe(unpack(data)))
+        try:
+            return with_whole_stack(lambda: _describe(unpack(data)))
+        except RecursionError:
+            return with_whole_stack(lambda: _describe(_trimmed(unpack(data), _DEEPEST)))
     except Exception as error:  # damaged bytes may break any assumption
         message = f"a kept value cannot be described; its bytes are damaged: {error}."
         raise KitaruSerializationError(message) from error
@@ -45,6 +50,17 @@ def preview(data: bytes, *, limit: int = 80) -> str:
     text = with_whole_stack(lambda: _inline(describe(data)))
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: max(limit - 1, 0)] + "…"
+
+
+def _trimmed(tree: Tree, levels: int) -> Tree:
+    """Return a tree without what lies deeper than so many levels."""
+    if not isinstance(tree, list | dict):
+        return tree
+    if levels == 0:
+        return {TAG: "ref", 1: "…"}
+    if isinstance(tree, list):
+        return [_trimmed(part, levels - 1) for part in tree]
+    return {key: _trimmed(part, levels - 1) for key, part in tree.items()}
 
 
 def _describe(tree: Tree) -> Any:
@@ -84,6 +100,20 @@ def _describe_tagged(tree: dict[Any, Tree]) -> Any:
 
 def _typed(tag: str, content: Any, key: str = "value") -> dict[str, Any]:
     return {"$type": tag, key: content}
+
+
+def _text(tree: Tree) -> str:
+    if not isinstance(tree, str):
+        message = "a text is missing"
+        raise Unreadable(message)
+    return tree
+
+
+def _number(tree: Tree) -> int:
+    if not isinstance(tree, int):
+        message = "a number is missing"
+        raise Unreadable(message)
+    return tree
 
 
 def _bytes(tag: str, content: bytes) -> dict[str, Any]:
@@ -144,12 +174,12 @@ def _pairs(tag: str) -> Callable[[dict[Any, Tree]], Any]:
 
 
 def _moment(tree: dict[Any, Tree]) -> Any:
-    found = _typed(tree[TAG], tree[1])
+    found = _typed(tree[TAG], _text(tree[1]))
     if 2 in tree:
         zone = _describe(tree[2])
         found["zone"] = zone.get("value", zone) if isinstance(zone, dict) else zone
     if 3 in tree:
-        found["fold"] = tree[3]
+        found["fold"] = _number(tree[3])
     return found
 
 
@@ -163,18 +193,18 @@ def _zone(tree: dict[Any, Tree]) -> Any:
 
 
 def _duration(tree: dict[Any, Tree]) -> Any:
-    return _typed("timedelta", tree[1] * 86_400 + tree[2] + tree[3] / 1_000_000, "seconds")
+    return _typed("timedelta", str(dt.timedelta(tree[1], tree[2], tree[3])))
 
 
 def _enum(tree: dict[Any, Tree]) -> Any:
-    found = _typed(_class_name(tree[1]), tree[2], "name")
+    found = _typed(_class_name(tree[1]), _describe(tree[2]), "name")
     if 3 in tree:
         found["value"] = _describe(tree[3])
     return found
 
 
 def _namedtuple(tree: dict[Any, Tree]) -> Any:
-    fields = dict(zip(tree[2], map(_describe, tree[3]), strict=True))
+    fields = dict(zip(map(_text, tree[2]), map(_describe, tree[3]), strict=True))
     return {"$type": _class_name(tree[1]), **fields}
 
 
@@ -208,11 +238,11 @@ def _array(tree: dict[Any, Tree]) -> Any:
 
 
 _SPECIAL: dict[str, Callable[[dict[Any, Tree]], Any]] = {
-    "pickle": lambda tree: {"$pickle": tree[1], "bytes": len(tree[2])},
-    "ref": lambda tree: {"$ref": tree[1]},
+    "pickle": lambda tree: {"$pickle": _text(tree[1]), "bytes": len(tree[2])},
+    "ref": lambda tree: {"$ref": _describe(tree[1])},
     "def": lambda tree: _describe(tree[2]),
     "then": lambda tree: _describe(tree[1]),
-    "up": lambda tree: {"$ref": f"up {tree[1]}"},
+    "up": lambda tree: {"$ref": f"up {_number(tree[1])}"},
     "int": lambda tree: _typed("int", str(int(tree[1], 16)) if len(tree[1]) < 1000 else tree[1]),
     "str": lambda tree: _typed("str", tree[1].decode("utf-8", "backslashreplace")),
     "bytearray": lambda tree: _bytes("bytearray", tree[1]),
@@ -228,11 +258,15 @@ _SPECIAL: dict[str, Callable[[dict[Any, Tree]], Any]] = {
     "subclass": _subclass,
     "exception": _exception,
     "ndarray": _array,
-    "ext": lambda tree: {"$type": tree[1], "version": tree[2], "value": _describe(tree[3])},
-    "code": lambda tree: _typed("function", tree[1]),
+    "ext": lambda tree: {
+        "$type": _text(tree[1]),
+        "version": _number(tree[2]),
+        "value": _describe(tree[3]),
+    },
+    "code": lambda tree: _typed("function", _text(tree[1])),
     "module": _first("module"),
     "reduce": lambda tree: {
-        "$type": tree[1],
+        "$type": _text(tree[1]),
         "parts": [_describe(tree[key]) for key in (3, 4, 5, 6)],
     },
     **{

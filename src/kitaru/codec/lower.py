@@ -78,7 +78,7 @@ class Lowering:
             return atom(self, value)
         key = id(value)
         if key in self.seen:
-            if value == () and kind is tuple:  # there is only one of them in a process
+            if kind is tuple and not value:  # there is only one of them in a process
                 return {TAG: "tuple", 1: []}
             self.shared.add(key)
             return None
