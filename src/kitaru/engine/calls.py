@@ -56,7 +56,8 @@ class Call:
         args: As they were given, for the body.
         ordered: Whether the scope was ordered then.
         upstreams: Positions that it follows from.
-        label: The id that user code gave it, if it did; its position counts that in place of the name.
+        label: What its position counts in place of the name: the id that user code gave it, or the
+            child flow that it starts.
         match: What the journal has for it, once its fingerprint is known.
         first_attempt: Number of its next attempt; earlier ones are recorded.
         attempts_before: How many of those the retry policy does not count.

@@ -106,7 +106,7 @@ def settle(call: Call) -> None:
         call.attempts_before = attempts if match.earlier.status is CallStatus.PENDING else 0
     if known is not None:
         call.call_id = known.call_id
-    elif call.label is None:
+    elif not call.call_id:
         call.call_id = run.journal.new_call_id(call.spec.name)
 
 
