@@ -78,7 +78,7 @@ class CanonicalLowering(Lowering):
         self._containers = 0
 
     def lower(self, value: UserValue) -> Tree:
-        kind = type(value)
+        kind: type[Any] = type(value)
         if kind in self.plain:
             return value
         atom = ATOMS.get(kind)

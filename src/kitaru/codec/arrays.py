@@ -157,12 +157,11 @@ STRATEGIES: dict[str, Strategy] = {
     "numpy_scalar": Strategy(_scalar, late=True),
     "dtype": Strategy(_dtype, late=True),
 }
-LIFTERS.update(
-    {
-        "ndarray": Lifter(_lift_array),
-        "object_array": Lifter(_make_object_array, _fill_object_array),
-        "numpy_scalar": Lifter(_lift_scalar),
-        "numpy_text": Lifter(_lift_text),
-        "dtype": Lifter(lambda walk, tree: _read_dtype(walk, tree[1])),
-    }
-)
+_LIFTERS: dict[str, Lifter] = {
+    "ndarray": Lifter(_lift_array),
+    "object_array": Lifter(_make_object_array, _fill_object_array),
+    "numpy_scalar": Lifter(_lift_scalar),
+    "numpy_text": Lifter(_lift_text),
+    "dtype": Lifter(lambda walk, tree: _read_dtype(walk, tree[1])),
+}
+LIFTERS.update(_LIFTERS)

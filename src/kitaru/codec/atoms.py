@@ -109,28 +109,27 @@ def _constant(walk: Lowering, value: object) -> Tree:
     return {TAG: "constant", 1: repr(value)}
 
 
-ATOMS.update(
-    {
-        int: _int,
-        str: _str,
-        complex: _complex,
-        decimal.Decimal: _decimal,
-        Fraction: _fraction,
-        uuid.UUID: _uuid,
-        dt.date: _date,
-        dt.datetime: _datetime,
-        dt.time: _time,
-        dt.timedelta: _timedelta,
-        dt.timezone: _timezone,
-        pathlib.PurePosixPath: _path("posix"),
-        pathlib.PureWindowsPath: _path("windows"),
-        type(pathlib.Path()): _path("concrete"),
-        re.Pattern: _pattern,
-        range: _range,
-        types.EllipsisType: _constant,
-        types.NotImplementedType: _constant,
-    }
-)
+_ATOMS: dict[type, Callable[[Lowering, Any], Tree]] = {
+    int: _int,
+    str: _str,
+    complex: _complex,
+    decimal.Decimal: _decimal,
+    Fraction: _fraction,
+    uuid.UUID: _uuid,
+    dt.date: _date,
+    dt.datetime: _datetime,
+    dt.time: _time,
+    dt.timedelta: _timedelta,
+    dt.timezone: _timezone,
+    pathlib.PurePosixPath: _path("posix"),
+    pathlib.PureWindowsPath: _path("windows"),
+    type(pathlib.Path()): _path("concrete"),
+    re.Pattern: _pattern,
+    range: _range,
+    types.EllipsisType: _constant,
+    types.NotImplementedType: _constant,
+}
+ATOMS.update(_ATOMS)
 
 
 def _lift_fraction(walk: Lifting, tree: dict[Any, Tree]) -> Fraction:
@@ -176,22 +175,21 @@ def _lift_constant(walk: Lifting, tree: dict[Any, Tree]) -> object:
     return _CONSTANTS[tree[1]]
 
 
-LIFTERS.update(
-    {
-        "int": Lifter(lambda _, tree: int(tree[1], 16)),
-        "str": Lifter(lambda _, tree: tree[1].decode("utf-8", "surrogatepass")),
-        "complex": Lifter(lambda _, tree: complex(tree[1], tree[2])),
-        "decimal": Lifter(lambda _, tree: decimal.Decimal(tree[1])),
-        "fraction": Lifter(_lift_fraction),
-        "uuid": Lifter(_lift_uuid),
-        "date": Lifter(lambda _, tree: dt.date.fromisoformat(tree[1])),
-        "datetime": Lifter(_lift_datetime),
-        "time": Lifter(_lift_time),
-        "timedelta": Lifter(lambda _, tree: dt.timedelta(tree[1], tree[2], tree[3])),
-        "timezone": Lifter(_lift_timezone),
-        "path": Lifter(_lift_path),
-        "pattern": Lifter(lambda walk, tree: re.compile(walk.lift(tree[1]), tree[2])),
-        "range": Lifter(lambda walk, tree: range(*walk.items(tree[1]))),
-        "constant": Lifter(_lift_constant),
-    }
-)
+_LIFTERS: dict[str, Lifter] = {
+    "int": Lifter(lambda _, tree: int(tree[1], 16)),
+    "str": Lifter(lambda _, tree: tree[1].decode("utf-8", "surrogatepass")),
+    "complex": Lifter(lambda _, tree: complex(tree[1], tree[2])),
+    "decimal": Lifter(lambda _, tree: decimal.Decimal(tree[1])),
+    "fraction": Lifter(_lift_fraction),
+    "uuid": Lifter(_lift_uuid),
+    "date": Lifter(lambda _, tree: dt.date.fromisoformat(tree[1])),
+    "datetime": Lifter(_lift_datetime),
+    "time": Lifter(_lift_time),
+    "timedelta": Lifter(lambda _, tree: dt.timedelta(tree[1], tree[2], tree[3])),
+    "timezone": Lifter(_lift_timezone),
+    "path": Lifter(_lift_path),
+    "pattern": Lifter(lambda walk, tree: re.compile(walk.lift(tree[1]), tree[2])),
+    "range": Lifter(lambda walk, tree: range(*walk.items(tree[1]))),
+    "constant": Lifter(_lift_constant),
+}
+LIFTERS.update(_LIFTERS)

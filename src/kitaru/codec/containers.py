@@ -54,21 +54,20 @@ def _slice(walk: Lowering, value: slice) -> Tree:
     return {TAG: "slice", 1: walk.items((value.start, value.stop, value.step))}
 
 
-STRATEGIES.update(
-    {
-        list: Strategy(_list),
-        dict: Strategy(_dict),
-        tuple: Strategy(_tuple, late=True),
-        set: Strategy(_set),
-        frozenset: Strategy(_frozenset, late=True),
-        bytearray: Strategy(_bytearray),
-        OrderedDict: Strategy(_ordered_dict),
-        Counter: Strategy(_counter),
-        defaultdict: Strategy(_default_dict),
-        deque: Strategy(_deque),
-        slice: Strategy(_slice, late=True),
-    }
-)
+_STRATEGIES: dict[type, Strategy] = {
+    list: Strategy(_list),
+    dict: Strategy(_dict),
+    tuple: Strategy(_tuple, late=True),
+    set: Strategy(_set),
+    frozenset: Strategy(_frozenset, late=True),
+    bytearray: Strategy(_bytearray),
+    OrderedDict: Strategy(_ordered_dict),
+    Counter: Strategy(_counter),
+    defaultdict: Strategy(_default_dict),
+    deque: Strategy(_deque),
+    slice: Strategy(_slice, late=True),
+}
+STRATEGIES.update(_STRATEGIES)
 
 
 def _fill_pairs(walk: Lifting, tree: dict[Any, Tree], value: dict[Any, UserValue]) -> None:
@@ -98,17 +97,16 @@ def _fill_deque(walk: Lifting, tree: dict[Any, Tree], value: deque[UserValue]) -
     value.extend(walk.items(tree[1]))
 
 
-LIFTERS.update(
-    {
-        "dict": Lifter(lambda *_: {}, _fill_pairs),
-        "tuple": Lifter(lambda walk, tree: tuple(walk.items(tree[1]))),
-        "set": Lifter(lambda *_: set(), _fill_set),
-        "frozenset": Lifter(lambda walk, tree: frozenset(walk.items(tree[1]))),
-        "bytearray": Lifter(lambda _, tree: bytearray(memoryview(tree[1]))),
-        "ordered_dict": Lifter(lambda *_: OrderedDict(), _fill_ordered_dict),
-        "counter": Lifter(lambda *_: Counter(), _fill_pairs),
-        "default_dict": Lifter(lambda *_: defaultdict(None), _fill_default_dict),
-        "deque": Lifter(lambda _, tree: deque(maxlen=tree[2]), _fill_deque),
-        "slice": Lifter(lambda walk, tree: slice(*walk.items(tree[1]))),
-    }
-)
+_LIFTERS: dict[str, Lifter] = {
+    "dict": Lifter(lambda *_: {}, _fill_pairs),
+    "tuple": Lifter(lambda walk, tree: tuple(walk.items(tree[1]))),
+    "set": Lifter(lambda *_: set(), _fill_set),
+    "frozenset": Lifter(lambda walk, tree: frozenset(walk.items(tree[1]))),
+    "bytearray": Lifter(lambda _, tree: bytearray(memoryview(tree[1]))),
+    "ordered_dict": Lifter(lambda *_: OrderedDict(), _fill_ordered_dict),
+    "counter": Lifter(lambda *_: Counter(), _fill_pairs),
+    "default_dict": Lifter(lambda *_: defaultdict(None), _fill_default_dict),
+    "deque": Lifter(lambda _, tree: deque(maxlen=tree[2]), _fill_deque),
+    "slice": Lifter(lambda walk, tree: slice(*walk.items(tree[1]))),
+}
+LIFTERS.update(_LIFTERS)

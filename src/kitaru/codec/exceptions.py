@@ -66,7 +66,7 @@ def lower_exception(walk: Lowering, value: BaseException) -> Tree:
 
 
 def _class_tree(walk: Lowering, value: BaseException) -> Tree:
-    cls = type(value)
+    cls: type[Any] = type(value)
     name = walk.name_of(cls)
     if name is not None:
         return name

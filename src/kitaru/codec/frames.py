@@ -187,11 +187,10 @@ STRATEGIES: dict[str, Strategy] = {
     "arrow_table": Strategy(_arrow_table, late=True),
     "arrow_batch": Strategy(_arrow_batch, late=True),
 }
-LIFTERS.update(
-    {
-        "data_frame": Lifter(lambda _, tree: _checked_stream(tree).to_pandas()),
-        "series": Lifter(_lift_series),
-        "arrow_table": Lifter(lambda _, tree: _checked_stream(tree)),
-        "arrow_batch": Lifter(lambda _, tree: _only_batch(_checked_stream(tree))),
-    }
-)
+_LIFTERS: dict[str, Lifter] = {
+    "data_frame": Lifter(lambda _, tree: _checked_stream(tree).to_pandas()),
+    "series": Lifter(_lift_series),
+    "arrow_table": Lifter(lambda _, tree: _checked_stream(tree)),
+    "arrow_batch": Lifter(lambda _, tree: _only_batch(_checked_stream(tree))),
+}
+LIFTERS.update(_LIFTERS)

@@ -43,7 +43,7 @@ class Lifting:
             Unreadable: The tree does not describe a value that can be rebuilt here. Corrupted
                 trees may raise anything else.
         """
-        kind = type(tree)
+        kind: type[Any] = type(tree)
         if kind is dict:
             tag = tree.get(TAG)
             if tag is None:

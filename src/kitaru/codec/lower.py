@@ -70,7 +70,7 @@ class Lowering:
         Raises:
             Refused: The value, or a part of it, cannot be kept.
         """
-        kind = type(value)
+        kind: type[Any] = type(value)
         if kind in self.plain:
             return value
         atom = ATOMS.get(kind)
@@ -172,7 +172,7 @@ class GraphLowering(Lowering):
         self.cyclic = False
 
     def lower(self, value: UserValue) -> Tree:
-        kind = type(value)
+        kind: type[Any] = type(value)
         if kind in self.plain:
             return value
         atom = ATOMS.get(kind)

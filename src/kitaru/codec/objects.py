@@ -30,7 +30,7 @@ _kinds: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 
 def resolve(walk: Lowering, value: UserValue) -> Strategy:
     """Return the strategy for a value whose type is not built in."""
-    cls = type(value)
+    cls: type[Any] = type(value)
     custom = registry.strategy_for(cls)
     if custom is not None:
         return custom
@@ -90,7 +90,7 @@ def _pickle(walk: Lowering, value: UserValue) -> Tree:
 
 
 def _object(walk: Lowering, value: UserValue) -> Tree:
-    cls = type(value)
+    cls: type[Any] = type(value)
     if kind_of(cls) == "object":
         # Refuses instances of C classes that hold more than attributes: it is what pickle asks.
         try:
@@ -101,13 +101,13 @@ def _object(walk: Lowering, value: UserValue) -> Tree:
 
 
 def _struct(walk: Lowering, value: Any) -> Tree:
-    cls = type(value)
+    cls: type[Any] = type(value)
     state = {name: getattr(value, name) for name in value.__struct_fields__}
     return {TAG: "struct", 1: class_tree(walk, cls), 2: walk.mapping(state)}
 
 
 def _enum(walk: Lowering, value: enum.Enum) -> Tree:
-    cls = type(value)
+    cls: type[Any] = type(value)
     name: str | None = value._name_
     if name is not None and cls.__members__.get(name) is value:
         return {TAG: "enum", 1: class_tree(walk, cls), 2: name}
@@ -115,7 +115,7 @@ def _enum(walk: Lowering, value: enum.Enum) -> Tree:
 
 
 def _namedtuple(walk: Lowering, value: Any) -> Tree:
-    cls = type(value)
+    cls: type[Any] = type(value)
     tree = {
         TAG: "namedtuple",
         1: class_tree(walk, cls),
@@ -129,7 +129,7 @@ def _namedtuple(walk: Lowering, value: Any) -> Tree:
 
 
 def _subclass(walk: Lowering, value: Any) -> Tree:
-    cls = type(value)
+    cls: type[Any] = type(value)
     base = next(base for base in _BUILTIN_BASES if issubclass(cls, base))
     return {
         TAG: "subclass",
@@ -272,17 +272,16 @@ def _fill_subclass(walk: Lifting, tree: dict[Any, Tree], value: Any) -> None:
     set_state(value, walk.lift(tree[4]))
 
 
-LIFTERS.update(
-    {
-        "zone": Lifter(_lift_zone),
-        "enum": Lifter(_lift_enum),
-        "struct": Lifter(_lift_struct),
-        "namedtuple": Lifter(_lift_namedtuple),
-        "subclass": Lifter(_make_subclass, _fill_subclass),
-        **{
-            kind: Lifter(_make_object, _fill_object)
-            for kind in ("dataclass", "model", "attrs", "object")
-        },
-        "pickle": Lifter(lambda walk, tree: lift_pickle(tree, allowed=walk.allow_pickle)),
-    }
-)
+_LIFTERS: dict[str, Lifter] = {
+    "zone": Lifter(_lift_zone),
+    "enum": Lifter(_lift_enum),
+    "struct": Lifter(_lift_struct),
+    "namedtuple": Lifter(_lift_namedtuple),
+    "subclass": Lifter(_make_subclass, _fill_subclass),
+    **{
+        kind: Lifter(_make_object, _fill_object)
+        for kind in ("dataclass", "model", "attrs", "object")
+    },
+    "pickle": Lifter(lambda walk, tree: lift_pickle(tree, allowed=walk.allow_pickle)),
+}
+LIFTERS.update(_LIFTERS)

@@ -142,22 +142,20 @@ def _lift_union(walk: Lifting, tree: dict[Any, Tree]) -> Any:
     return functools.reduce(operator.or_, members)
 
 
-STRATEGIES.update(
-    {
-        type: Strategy(lower_class, late=True),
-        types.FunctionType: Strategy(_function, late=True),
-        types.BuiltinFunctionType: Strategy(_function, late=True),
-        types.UnionType: Strategy(_union, late=True),
-        _UNION_TYPE: Strategy(_typing_union, late=True),
-        **{kind: _alias(name) for name, kind in _ALIASES.items()},
-    }
-)
-LIFTERS.update(
-    {
-        "class": Lifter(lambda walk, tree: walk.named_class(tree[1])),
-        "generic_model": Lifter(_lift_generic_model),
-        "function": Lifter(_lift_function),
-        "alias": Lifter(_lift_alias),
-        "union": Lifter(_lift_union),
-    }
-)
+_STRATEGIES: dict[type, Strategy] = {
+    type: Strategy(lower_class, late=True),
+    types.FunctionType: Strategy(_function, late=True),
+    types.BuiltinFunctionType: Strategy(_function, late=True),
+    types.UnionType: Strategy(_union, late=True),
+    _UNION_TYPE: Strategy(_typing_union, late=True),
+    **{kind: _alias(name) for name, kind in _ALIASES.items()},
+}
+STRATEGIES.update(_STRATEGIES)
+_LIFTERS: dict[str, Lifter] = {
+    "class": Lifter(lambda walk, tree: walk.named_class(tree[1])),
+    "generic_model": Lifter(_lift_generic_model),
+    "function": Lifter(_lift_function),
+    "alias": Lifter(_lift_alias),
+    "union": Lifter(_lift_union),
+}
+LIFTERS.update(_LIFTERS)

@@ -26,7 +26,7 @@ _slots: WeakKeyDictionary[type, dict[str, Any]] = WeakKeyDictionary()
 
 def state_of(value: UserValue) -> dict[str, Any]:
     """Return the attributes in the instance's slots and `__dict__`, none of them computed."""
-    cls = type(value)
+    cls: type[Any] = type(value)
     state: dict[str, Any] = {}
     for name, slot in slots_of(cls).items():
         try:

@@ -170,7 +170,7 @@ def decode_exception(encoded: Encoded, *, allow_pickle: bool = True) -> BaseExce
 
 def is_immutable(value: UserValue) -> bool:
     """Whether a value can be handed out without copying; False when in doubt."""
-    kind = type(value)
+    kind: type[Any] = type(value)
     if kind in _IMMUTABLE or isinstance(value, enum.Enum):
         return True
     return kind in (tuple, frozenset) and _is_immutable_throughout(value)
@@ -182,7 +182,7 @@ def _is_immutable_throughout(value: tuple[UserValue, ...] | frozenset[UserValue]
         if not pending:
             return True
         part = pending.pop()
-        kind = type(part)
+        kind: type[Any] = type(part)
         if kind is tuple or kind is frozenset:
             pending.extend(part)
         elif kind not in _IMMUTABLE and not isinstance(part, enum.Enum):

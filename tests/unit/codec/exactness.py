@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import struct
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -55,7 +55,7 @@ def _compare(left: Any, right: Any, pairs: dict[int, Any], path: str) -> None:
         assert getattr(left, "maxlen", None) == getattr(right, "maxlen", None)
     elif isinstance(right, set | frozenset):
         assert left == right, path
-        assert sorted(map(repr, left)) == sorted(map(repr, right)), path
+        assert Counter(map(type, left)) == Counter(map(type, right)), path
     elif hasattr(right, "__dict__") and type(right).__eq__ is object.__eq__:
         _compare(vars(left), vars(right), pairs, f"{path}.__dict__")
     else:
