@@ -77,7 +77,7 @@ class CanonicalLowering(Lowering):
         self._open: dict[int, int] = {}  # ids of what contains the present part, by depth
         self._containers = 0
 
-    def lower(self, value: UserValue) -> Tree:
+    def lower(self, value: object) -> Tree:
         kind: type[Any] = type(value)
         if kind in self.plain:
             return value
@@ -133,7 +133,7 @@ class CanonicalLowering(Lowering):
         # Neither line numbers nor the file's name: moving a function does not change it.
         return [code.co_code, self.items(code.co_consts), list(code.co_names)]
 
-    def _reduced(self, value: UserValue) -> Tree:
+    def _reduced(self, value: object) -> Tree:
         try:
             reducer = copyreg.dispatch_table.get(type(value))
             reduced: Any = reducer(value) if reducer else value.__reduce_ex__(4)
@@ -144,7 +144,8 @@ class CanonicalLowering(Lowering):
         name = self.name_of(type(value))
         if isinstance(reduced, str):
             return {TAG: "global", 1: name, 2: reduced}
-        function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+        parts: tuple[Any, ...] = (*reduced, None, None, None)
+        function, arguments, state, items, pairs = parts[:5]
         return {
             TAG: "reduce",
             1: name,

@@ -9,7 +9,7 @@ import math
 import sys
 from typing import Any
 
-from kitaru.codec.lift import LIFTERS, Lifter, Lifting
+from kitaru.codec.lift import Lifter, Lifting
 from kitaru.codec.lower import Lowering, Strategy
 from kitaru.codec.tree import TAG, Tree, Unreadable
 
@@ -152,16 +152,15 @@ def _lift_text(walk: Lifting, tree: dict[Any, Tree]) -> Any:
     return np.str_(text) if isinstance(text, str) else np.bytes_(text)
 
 
-STRATEGIES: dict[str, Strategy] = {
+LOWERED: dict[str, Strategy] = {
     "ndarray": Strategy(_array),
     "numpy_scalar": Strategy(_scalar, late=True),
     "dtype": Strategy(_dtype, late=True),
 }
-_LIFTERS: dict[str, Lifter] = {
+LIFTED: dict[str, Lifter] = {
     "ndarray": Lifter(_lift_array),
     "object_array": Lifter(_make_object_array, _fill_object_array),
     "numpy_scalar": Lifter(_lift_scalar),
     "numpy_text": Lifter(_lift_text),
     "dtype": Lifter(lambda walk, tree: _read_dtype(walk, tree[1])),
 }
-LIFTERS.update(_LIFTERS)

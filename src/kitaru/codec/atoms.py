@@ -12,8 +12,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from kitaru.codec.lift import LIFTERS, Lifter, Lifting
-from kitaru.codec.lower import ATOMS, Lowering, is_utf8
+from kitaru.codec.lift import Lifter, Lifting
+from kitaru.codec.lower import Lowering, is_utf8
 from kitaru.codec.tree import TAG, Tree, Unreadable
 
 _PATHS: dict[str, type[pathlib.PurePath]] = {
@@ -84,7 +84,7 @@ def _timezone(walk: Lowering, value: dt.timezone) -> Tree:
         return {TAG: "timezone"}
     offset = value.utcoffset(None) // dt.timedelta(microseconds=1)
     # The arguments tell a name that was given from the one that follows from the offset.
-    arguments: tuple[Any, ...] = value.__getinitargs__()  # type: ignore[attr-defined]
+    arguments: tuple[Any, ...] = getattr(value, "__getinitargs__")()  # noqa: B009 - not in the stubs
     if len(arguments) == 1:
         return {TAG: "timezone", 1: offset}
     return {TAG: "timezone", 1: offset, 2: walk.lower(arguments[1])}
@@ -109,7 +109,7 @@ def _constant(walk: Lowering, value: object) -> Tree:
     return {TAG: "constant", 1: repr(value)}
 
 
-_ATOMS: dict[type, Callable[[Lowering, Any], Tree]] = {
+LOWERED: dict[type, Callable[[Lowering, Any], Tree]] = {
     int: _int,
     str: _str,
     complex: _complex,
@@ -129,7 +129,6 @@ _ATOMS: dict[type, Callable[[Lowering, Any], Tree]] = {
     types.EllipsisType: _constant,
     types.NotImplementedType: _constant,
 }
-ATOMS.update(_ATOMS)
 
 
 def _lift_fraction(walk: Lifting, tree: dict[Any, Tree]) -> Fraction:
@@ -175,7 +174,7 @@ def _lift_constant(walk: Lifting, tree: dict[Any, Tree]) -> object:
     return _CONSTANTS[tree[1]]
 
 
-_LIFTERS: dict[str, Lifter] = {
+LIFTED: dict[str, Lifter] = {
     "int": Lifter(lambda _, tree: int(tree[1], 16)),
     "str": Lifter(lambda _, tree: tree[1].decode("utf-8", "surrogatepass")),
     "complex": Lifter(lambda _, tree: complex(tree[1], tree[2])),
@@ -192,4 +191,3 @@ _LIFTERS: dict[str, Lifter] = {
     "range": Lifter(lambda walk, tree: range(*walk.items(tree[1]))),
     "constant": Lifter(_lift_constant),
 }
-LIFTERS.update(_LIFTERS)

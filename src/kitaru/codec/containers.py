@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import Any
 
-from kitaru.codec.lift import LIFTERS, Lifter, Lifting
-from kitaru.codec.lower import STRATEGIES, Lowering, Strategy
+from kitaru.codec.lift import Lifter, Lifting
+from kitaru.codec.lower import Lowering, Strategy
 from kitaru.codec.tree import TAG, Tree, UserValue
 
 
@@ -54,7 +54,7 @@ def _slice(walk: Lowering, value: slice) -> Tree:
     return {TAG: "slice", 1: walk.items((value.start, value.stop, value.step))}
 
 
-_STRATEGIES: dict[type, Strategy] = {
+LOWERED: dict[type, Strategy] = {
     list: Strategy(_list),
     dict: Strategy(_dict),
     tuple: Strategy(_tuple, late=True),
@@ -67,7 +67,6 @@ _STRATEGIES: dict[type, Strategy] = {
     deque: Strategy(_deque),
     slice: Strategy(_slice, late=True),
 }
-STRATEGIES.update(_STRATEGIES)
 
 
 def _fill_pairs(walk: Lifting, tree: dict[Any, Tree], value: dict[Any, UserValue]) -> None:
@@ -97,7 +96,7 @@ def _fill_deque(walk: Lifting, tree: dict[Any, Tree], value: deque[UserValue]) -
     value.extend(walk.items(tree[1]))
 
 
-_LIFTERS: dict[str, Lifter] = {
+LIFTED: dict[str, Lifter] = {
     "dict": Lifter(lambda *_: {}, _fill_pairs),
     "tuple": Lifter(lambda walk, tree: tuple(walk.items(tree[1]))),
     "set": Lifter(lambda *_: set(), _fill_set),
@@ -109,4 +108,3 @@ _LIFTERS: dict[str, Lifter] = {
     "deque": Lifter(lambda _, tree: deque(maxlen=tree[2]), _fill_deque),
     "slice": Lifter(lambda walk, tree: slice(*walk.items(tree[1]))),
 }
-LIFTERS.update(_LIFTERS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from kitaru.codec.lift import LIFTERS, Lifter, Lifting
+from kitaru.codec.lift import Lifter, Lifting
 from kitaru.codec.lower import Lowering
 from kitaru.codec.references import lift_class
 from kitaru.codec.state import maker_of, set_state, slots_of, state_of
@@ -147,4 +147,4 @@ def _lift_other(walk: Lifting, tree: Tree) -> BaseException | None:
     return found
 
 
-LIFTERS["exception"] = Lifter(_make, _fill)
+LIFTED: dict[str, Lifter] = {"exception": Lifter(_make, _fill)}

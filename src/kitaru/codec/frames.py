@@ -10,7 +10,7 @@ import sys
 import zlib
 from typing import Any
 
-from kitaru.codec.lift import LIFTERS, Lifter, Lifting
+from kitaru.codec.lift import Lifter, Lifting
 from kitaru.codec.lower import Lowering, Strategy
 from kitaru.codec.tree import TAG, Tree, Unreadable
 
@@ -181,16 +181,15 @@ def _lift_series(walk: Lifting, tree: dict[Any, Tree]) -> Any:
     return _only_column(_checked_stream(tree).to_pandas(), walk.lift(tree[5]))
 
 
-STRATEGIES: dict[str, Strategy] = {
+LOWERED: dict[str, Strategy] = {
     "data_frame": Strategy(_data_frame),
     "series": Strategy(_series),
     "arrow_table": Strategy(_arrow_table, late=True),
     "arrow_batch": Strategy(_arrow_batch, late=True),
 }
-_LIFTERS: dict[str, Lifter] = {
+LIFTED: dict[str, Lifter] = {
     "data_frame": Lifter(lambda _, tree: _checked_stream(tree).to_pandas()),
     "series": Lifter(_lift_series),
     "arrow_table": Lifter(lambda _, tree: _checked_stream(tree)),
     "arrow_batch": Lifter(lambda _, tree: _only_batch(_checked_stream(tree))),
 }
-LIFTERS.update(_LIFTERS)

@@ -7,13 +7,15 @@ must be of the kind that its tag says; nothing in a tree can make the walk call 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from kitaru.codec.naming import load_named
 from kitaru.codec.tree import PLAIN, TAG, Tree, Unreadable, UserValue
 
 
-class Lifter(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Lifter:
     """How trees of one tag are lifted.
 
     Attributes:

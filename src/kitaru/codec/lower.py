@@ -8,14 +8,16 @@ first and `{0: "ref"}` where it comes again. Most values share nothing and pay f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from kitaru.codec.naming import find_name
 from kitaru.codec.pickling import lower_by_pickle
 from kitaru.codec.tree import CAREFUL_PLAIN, PLAIN, TAG, Refused, Tree, UserValue
 
 
-class Strategy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Strategy:
     """How values of one type are lowered.
 
     Attributes:
@@ -64,7 +66,7 @@ class Lowering:
         self._names: dict[Any, str | None] = {}
         self._held: list[UserValue] = []
 
-    def lower(self, value: UserValue) -> Tree:
+    def lower(self, value: object) -> Tree:
         """Return the tree of a value.
 
         Raises:
@@ -171,7 +173,7 @@ class GraphLowering(Lowering):
         self._open_late: dict[int, int] = {}
         self.cyclic = False
 
-    def lower(self, value: UserValue) -> Tree:
+    def lower(self, value: object) -> Tree:
         kind: type[Any] = type(value)
         if kind in self.plain:
             return value

@@ -14,9 +14,9 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from kitaru.codec import arrays, exceptions, frames, registry
+from kitaru.codec import arrays, atoms, containers, exceptions, frames, references, registry
 from kitaru.codec.lift import LIFTERS, Lifter, Lifting
-from kitaru.codec.lower import Lowering, Strategy
+from kitaru.codec.lower import ATOMS, STRATEGIES, Lowering, Strategy
 from kitaru.codec.pickling import lift_pickle
 from kitaru.codec.references import class_tree, lift_class, lower_class
 from kitaru.codec.state import is_rebuilt_like, set_state, state_of
@@ -28,7 +28,7 @@ _MUTABLE_BASES = (bytearray, list, dict, set)
 _kinds: WeakKeyDictionary[type, str] = WeakKeyDictionary()
 
 
-def resolve(walk: Lowering, value: UserValue) -> Strategy:
+def resolve(walk: Lowering, value: object) -> Strategy:
     """Return the strategy for a value whose type is not built in."""
     cls: type[Any] = type(value)
     custom = registry.strategy_for(cls)
@@ -37,7 +37,7 @@ def resolve(walk: Lowering, value: UserValue) -> Strategy:
     kind = kind_of(cls)
     if kind == "subclass" and issubclass(cls, tuple | frozenset):
         return _LATE_SUBCLASS
-    return _STRATEGIES[kind]
+    return _BY_KIND[kind]
 
 
 def kind_of(cls: type) -> str:
@@ -89,7 +89,7 @@ def _pickle(walk: Lowering, value: UserValue) -> Tree:
     return walk.pickle(value)
 
 
-def _object(walk: Lowering, value: UserValue) -> Tree:
+def _object(walk: Lowering, value: object) -> Tree:
     cls: type[Any] = type(value)
     if kind_of(cls) == "object":
         # Refuses instances of C classes that hold more than attributes: it is what pickle asks.
@@ -170,7 +170,7 @@ def _zone(walk: Lowering, value: Any) -> Tree:
     return {TAG: "zone", 1: value.key}
 
 
-_STRATEGIES: dict[str, Strategy] = {
+_BY_KIND: dict[str, Strategy] = {
     "class": Strategy(lower_class, late=True),
     "enum": Strategy(_enum, late=True),
     "zone": Strategy(_zone, late=True),
@@ -183,8 +183,8 @@ _STRATEGIES: dict[str, Strategy] = {
     "attrs": Strategy(_object),
     "object": Strategy(_object),
     "pickle": Strategy(_pickle, late=True),
-    **arrays.STRATEGIES,
-    **frames.STRATEGIES,
+    **arrays.LOWERED,
+    **frames.LOWERED,
 }
 
 
@@ -272,7 +272,7 @@ def _fill_subclass(walk: Lifting, tree: dict[Any, Tree], value: Any) -> None:
     set_state(value, walk.lift(tree[4]))
 
 
-_LIFTERS: dict[str, Lifter] = {
+_LIFTED: dict[str, Lifter] = {
     "zone": Lifter(_lift_zone),
     "enum": Lifter(_lift_enum),
     "struct": Lifter(_lift_struct),
@@ -284,4 +284,9 @@ _LIFTERS: dict[str, Lifter] = {
     },
     "pickle": Lifter(lambda walk, tree: lift_pickle(tree, allowed=walk.allow_pickle)),
 }
-LIFTERS.update(_LIFTERS)
+
+ATOMS.update(atoms.LOWERED)
+STRATEGIES.update({**containers.LOWERED, **references.LOWERED})
+for _part in (atoms, containers, references, arrays, frames, exceptions, registry):
+    LIFTERS.update(_part.LIFTED)
+LIFTERS.update(_LIFTED)

@@ -8,8 +8,8 @@ import types
 import typing
 from typing import Any
 
-from kitaru.codec.lift import LIFTERS, Lifter, Lifting
-from kitaru.codec.lower import STRATEGIES, Lowering, Strategy
+from kitaru.codec.lift import Lifter, Lifting
+from kitaru.codec.lower import Lowering, Strategy
 from kitaru.codec.tree import TAG, Refused, Tree, Unreadable, type_name
 
 _ALIASES: dict[str, Any] = {
@@ -142,7 +142,7 @@ def _lift_union(walk: Lifting, tree: dict[Any, Tree]) -> Any:
     return functools.reduce(operator.or_, members)
 
 
-_STRATEGIES: dict[type, Strategy] = {
+LOWERED: dict[type, Strategy] = {
     type: Strategy(lower_class, late=True),
     types.FunctionType: Strategy(_function, late=True),
     types.BuiltinFunctionType: Strategy(_function, late=True),
@@ -150,12 +150,10 @@ _STRATEGIES: dict[type, Strategy] = {
     _UNION_TYPE: Strategy(_typing_union, late=True),
     **{kind: _alias(name) for name, kind in _ALIASES.items()},
 }
-STRATEGIES.update(_STRATEGIES)
-_LIFTERS: dict[str, Lifter] = {
+LIFTED: dict[str, Lifter] = {
     "class": Lifter(lambda walk, tree: walk.named_class(tree[1])),
     "generic_model": Lifter(_lift_generic_model),
     "function": Lifter(_lift_function),
     "alias": Lifter(_lift_alias),
     "union": Lifter(_lift_union),
 }
-LIFTERS.update(_LIFTERS)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kitaru.codec.lift import LIFTERS, Lifter, Lifting
+from kitaru.codec.lift import Lifter, Lifting
 from kitaru.codec.lower import Lowering, Strategy
 from kitaru.codec.tree import TAG, Tree, Unreadable
 from kitaru.errors import KitaruUsageError
@@ -105,4 +105,4 @@ def _load(name: str) -> Codec:
     return _by_name[name]
 
 
-LIFTERS["ext"] = Lifter(_lift)
+LIFTED: dict[str, Lifter] = {"ext": Lifter(_lift)}

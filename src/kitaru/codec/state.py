@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from kitaru.codec.tree import Unreadable, UserValue
+from kitaru.codec.tree import Unreadable
 
 # Whose generated `__getstate__` and `__setstate__` do no more than copy the attributes.
 _PLAIN_STATE_MODULES = ("dataclasses", "attr", "pydantic")
@@ -24,7 +24,7 @@ _PROTOCOL_METHODS = (
 _slots: WeakKeyDictionary[type, dict[str, Any]] = WeakKeyDictionary()
 
 
-def state_of(value: UserValue) -> dict[str, Any]:
+def state_of(value: object) -> dict[str, Any]:
     """Return the attributes in the instance's slots and `__dict__`, none of them computed."""
     cls: type[Any] = type(value)
     state: dict[str, Any] = {}
@@ -38,7 +38,7 @@ def state_of(value: UserValue) -> dict[str, Any]:
     return state
 
 
-def set_state(value: UserValue, state: Mapping[str, Any]) -> None:
+def set_state(value: object, state: Mapping[str, Any]) -> None:
     """Set attributes as `state_of` found them, past any `__setattr__`.
 
     Raises:

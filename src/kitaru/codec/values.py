@@ -9,8 +9,6 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from kitaru.codec import atoms as _atoms  # noqa: F401 - fills the tables
-from kitaru.codec import containers as _containers  # noqa: F401 - fills the tables
 from kitaru.codec.deep import with_whole_stack
 from kitaru.codec.diagnosis import refusal
 from kitaru.codec.lift import Lifting
@@ -168,7 +166,7 @@ def decode_exception(encoded: Encoded, *, allow_pickle: bool = True) -> BaseExce
     return found if isinstance(found, BaseException) else None
 
 
-def is_immutable(value: UserValue) -> bool:
+def is_immutable(value: object) -> bool:
     """Whether a value can be handed out without copying; False when in doubt."""
     kind: type[Any] = type(value)
     if kind in _IMMUTABLE or isinstance(value, enum.Enum):
@@ -177,13 +175,13 @@ def is_immutable(value: UserValue) -> bool:
 
 
 def _is_immutable_throughout(value: tuple[UserValue, ...] | frozenset[UserValue]) -> bool:
-    pending: list[UserValue] = [value]
+    pending: list[object] = [value]
     for _ in range(_IMMUTABLE_CHECKS):
         if not pending:
             return True
         part = pending.pop()
         kind: type[Any] = type(part)
-        if kind is tuple or kind is frozenset:
+        if isinstance(part, tuple | frozenset) and kind in (tuple, frozenset):
             pending.extend(part)
         elif kind not in _IMMUTABLE and not isinstance(part, enum.Enum):
             return False
