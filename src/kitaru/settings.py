@@ -166,6 +166,12 @@ def forget() -> None:
         _set_overrides({})
 
 
+def reread() -> Settings:
+    """Return the settings after reading the files again."""
+    _state.built = None
+    return current()
+
+
 def environment() -> dict[str, str]:
     """Return the `KITARU_*` variables that are set, fit to be shown."""
     secret = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|AUTH")

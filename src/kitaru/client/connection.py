@@ -35,9 +35,9 @@ class Connection:
         return open_blobs(self.settings.artifact_store)
 
     def close(self) -> None:
-        """Let go of the store, if it was opened."""
-        if "store" in self.__dict__:
-            self.store.close()
+        """Let go of the store; runs of this process may go on using it."""
+        self.__dict__.pop("store", None)
+        self.__dict__.pop("blobs", None)
 
     def fetch(self, stored: StoredValue) -> bytes:
         """Return a stored value's bytes."""

@@ -10,7 +10,7 @@ from typing import Literal, overload
 
 from kitaru.client.bounds import check_bounds
 from kitaru.client.connection import Connection
-from kitaru.client.log_reading import LogOrigin
+from kitaru.client.log_reading import LogOrigin, LogReader
 from kitaru.client.models import Execution, LogEntry, UserValue
 from kitaru.client.reading import Detail, execution_of
 from kitaru.clock import SYSTEM_CLOCK, Clock

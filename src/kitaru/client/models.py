@@ -135,6 +135,7 @@ class CheckpointCall:
         attempts: Its tries, in order; none if its result was reused.
         checkpoint_type: The checkpoint's label; `flow` for a flow started inside the flow.
         child_exec_id: The execution of a flow started inside the flow.
+        scope: Empty for calls of the flow's own body; `0.2` for the third task of the first.
     """
 
     call_id: str
@@ -150,6 +151,7 @@ class CheckpointCall:
     artifacts: tuple[ArtifactRef, ...]
     checkpoint_type: str | None = None
     child_exec_id: str | None = None
+    scope: str = ""
 
     @property
     def duration(self) -> timedelta | None:

@@ -147,6 +147,7 @@ class _CallReader:
             attempts=self._attempts(call, status, own.attempts),
             artifacts=self._artifacts(call, own.artifacts),
             checkpoint_type=call.type,
+            scope=call.position.rpartition("/")[0],
         )
 
     def child(self, call: CallRecord, child: ExecutionRecord | None) -> CheckpointCall:
@@ -165,6 +166,7 @@ class _CallReader:
             artifacts=(),
             checkpoint_type="flow",
             child_exec_id=None if child is None else child.id,
+            scope=call.position.rpartition("/")[0],
         )
 
     def _status(self, call: CallRecord) -> ExecutionStatus:

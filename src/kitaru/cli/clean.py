@@ -1,0 +1,71 @@
+"""`kitaru clean`: remove what is kept; configuration stays."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kitaru.cli.output import OutputFormat, print_item, print_note, print_text, size_text
+from kitaru.client.cleaning import Removal, Scope, plan_removal, remove
+from kitaru.errors import KitaruUsageError
+
+DryRun = Annotated[bool, Parameter(negative=(), help="Only show what would be removed.")]
+Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative=(), help="Do not ask.")]
+
+
+def project(*, dry_run: DryRun = False, yes: Yes = False, output: OutputFormat = "text") -> None:
+    """Remove what the project here has kept."""
+    _clean("project", dry_run=dry_run, yes=yes, output=output)
+
+
+def global_(*, dry_run: DryRun = False, yes: Yes = False, output: OutputFormat = "text") -> None:
+    """Remove what is kept in the user's own folder."""
+    _clean("global", dry_run=dry_run, yes=yes, output=output)
+
+
+def all_(*, dry_run: DryRun = False, yes: Yes = False, output: OutputFormat = "text") -> None:
+    """Remove what is kept in the project here and in the user's own folder."""
+    _clean("all", dry_run=dry_run, yes=yes, output=output)
+
+
+def _clean(scope: Scope, *, dry_run: bool, yes: bool, output: OutputFormat) -> None:
+    removal = plan_removal(scope)
+    agreed = dry_run or yes or not removal.paths or _is_agreed(removal)
+    if agreed and not dry_run:
+        remove(removal)
+    if output == "json":
+        paths = [str(path) for path in removal.paths]
+        removed = paths if agreed and not dry_run else []
+        item = {
+            "scope": scope,
+            "dry_run": dry_run,
+            "aborted": not agreed,
+            "deleted_paths": removed,
+            "preview": paths,
+            "total_bytes": removal.total_bytes,
+        }
+        print_item(f"clean.{scope}", item)
+    else:
+        print_text(_summary(removal, dry_run=dry_run, agreed=agreed))
+
+
+def _is_agreed(removal: Removal) -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        message = "`--yes` is needed where nobody can be asked."
+        raise KitaruUsageError(message)
+    print_note("\n".join(["These will be removed:", *(f"  {path}" for path in removal.paths)]))
+    sys.stderr.write(f"Remove {size_text(removal.total_bytes)}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _summary(removal: Removal, *, dry_run: bool, agreed: bool) -> str:
+    if not agreed:
+        return "Nothing was removed."
+    if not removal.paths:
+        return "There is nothing to remove."
+    verb = "Would remove" if dry_run else "Removed"
+    paths = [f"  {path}" for path in removal.paths]
+    return "\n".join([f"{verb} {size_text(removal.total_bytes)}:", *paths])

@@ -1,0 +1,177 @@
+"""`kitaru executions`: look executions up and act on them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kitaru.cli.execution_logs import logs
+from kitaru.cli.output import (
+    OutputFormat,
+    moment_text,
+    print_item,
+    print_items,
+    print_text,
+    table,
+)
+from kitaru.client import Execution, KitaruClient, shapes
+from kitaru.errors import KitaruUsageError
+
+__all__ = ["cancel", "delete", "get", "list_", "logs", "recover", "retry", "watch"]
+
+
+def list_(
+    *,
+    status: str | None = None,
+    flow: str | None = None,
+    stack: str | None = None,
+    tag: str | None = None,
+    page: int = 1,
+    size: int = 20,
+    output: OutputFormat = "text",
+) -> None:
+    """List executions, newest first.
+
+    Args:
+        status: Only pending, running, waiting, completed, failed or cancelled ones.
+        flow: Only of this flow.
+        stack: Only on this stack.
+        tag: Only with this tag.
+        page: Which page, from 1.
+        size: Executions per page.
+    """
+    client = KitaruClient()
+    found = client.executions.list(
+        flow=flow, status=status, stack=stack, tag=tag, page=page, size=size
+    )
+    if output == "json":
+        print_items("executions.list", [shapes.execution_summary(execution) for execution in found])
+        return
+    _print_table(found)
+    total = client.executions.count(flow=flow, status=status, stack=stack, tag=tag)
+    if page > 1 or total > len(found):
+        print_text(f"Page {page} (size {size}, showing {len(found)} of {total})")
+
+
+def _print_table(found: list[Execution]) -> None:
+    header = ("ID", "Flow", "Status", "Started", "Ended", "Stack")
+    rows = [
+        (
+            execution.exec_id,
+            execution.flow_name or "-",
+            execution.status.value,
+            moment_text(execution.started_at),
+            moment_text(execution.ended_at),
+            execution.stack_name or "-",
+        )
+        for execution in found
+    ]
+    print_text(table("Kitaru executions", header, rows))
+
+
+def get(exec_id: str, *, output: OutputFormat = "text") -> None:
+    """Show an execution with its checkpoints.
+
+    Args:
+        exec_id: Its id, or how the id begins.
+    """
+    execution = KitaruClient().executions.get(exec_id)
+    if output == "json":
+        print_item("executions.get", shapes.execution(execution))
+        return
+    from kitaru.cli.showing import show_execution
+
+    show_execution(execution)
+
+
+def watch(exec_id: str, *, output: OutputFormat = "text") -> None:
+    """Show an execution until it has finished.
+
+    Args:
+        exec_id: Its id, or how the id begins.
+    """
+    from kitaru.cli.progress import check_completed, follow_anywhere, wait_quietly
+
+    client = KitaruClient()
+    if output == "json":
+        print_item("executions.watch", shapes.execution(wait_quietly(client, exec_id)))
+        return
+    check_completed(follow_anywhere(client, exec_id))
+
+
+def retry(exec_id: str, *, output: OutputFormat = "text") -> None:
+    """Continue a failed execution here, and print its result.
+
+    Args:
+        exec_id: Its id, or how the id begins.
+    """
+    from kitaru.cli.progress import check_completed, follow_here
+    from kitaru.cli.run import show_result
+
+    client = KitaruClient()
+    execution = follow_here(client, client.executions.retry(exec_id).exec_id)
+    check_completed(execution)
+    show_result("executions.retry", execution, output)
+
+
+def recover(
+    *exec_ids: str,
+    everything: Annotated[bool, Parameter(name="--all", negative=())] = False,
+    output: OutputFormat = "text",
+) -> None:
+    """Continue interrupted executions here, and wait for them.
+
+    Args:
+        exec_ids: Their ids, or how the ids begin.
+        everything: All executions of the project that are interrupted or pending.
+    """
+    from kitaru.cli.progress import check_completed, follow_here
+
+    if everything == bool(exec_ids):
+        message = "name the executions to recover, or say `--all`."
+        raise KitaruUsageError(message)
+    client = KitaruClient()
+    if everything:
+        started = client.executions.recover()
+    else:
+        started = [client.executions.recover(exec_id) for exec_id in exec_ids]
+    ended = [follow_here(client, execution.exec_id) for execution in started]
+    if output == "json":
+        print_items("executions.recover", [shapes.execution(execution) for execution in ended])
+    else:
+        _print_table(ended)
+    for execution in ended:
+        check_completed(execution)
+
+
+def cancel(exec_id: str, *, output: OutputFormat = "text") -> None:
+    """Ask for an execution to be cancelled.
+
+    Args:
+        exec_id: Its id, or how the id begins.
+    """
+    execution = KitaruClient().executions.cancel(exec_id)
+    if output == "json":
+        print_item("executions.cancel", shapes.execution(execution))
+    elif execution.status.is_finished:
+        print_text(f"Cancelled execution: {execution.exec_id}")
+        print_text(f"  Status: {execution.status.value}")
+    else:
+        print_text(f"Asked execution to stop: {execution.exec_id}")
+        print_text(f"  Status: {execution.status.value}")
+
+
+def delete(exec_id: str, *, output: OutputFormat = "text") -> None:
+    """Remove a finished execution and all that it has kept.
+
+    Args:
+        exec_id: Its id, or how the id begins.
+    """
+    client = KitaruClient()
+    found = client.executions.get(exec_id).exec_id
+    client.executions.delete(found)
+    if output == "json":
+        print_item("executions.delete", {"exec_id": found, "deleted": True})
+    else:
+        print_text(f"Deleted execution: {found}")

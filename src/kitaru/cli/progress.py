@@ -1,0 +1,178 @@
+"""Watching an execution of this process or another one until it is over."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from kitaru.cli.output import print_note, print_text, span_text
+from kitaru.cli.tree import failure_line
+from kitaru.client import CheckpointCall, Execution, ExecutionStatus, KitaruClient
+from kitaru.errors import (
+    FailureOrigin,
+    KitaruDivergenceError,
+    KitaruExecutionError,
+    KitaruTimeoutError,
+    KitaruUserCodeError,
+)
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+_PAUSE_SECONDS = 0.2
+_SHARE = 5  # looking takes at most a fifth of the time, however large the execution is
+
+
+class Changes:
+    """Tells in lines what has happened since the last look."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[ExecutionStatus, int]] = {}
+        self._status: ExecutionStatus | None = None
+
+    def since(self, execution: Execution) -> Iterator[str]:
+        """Return a line for each call and status that has changed."""
+        if self._status is None:
+            yield f"execution {execution.exec_id} of flow {execution.flow_name!r}"
+        for call in execution.checkpoints:
+            now = (call.status, len(call.attempts))
+            if self._seen.get(call.call_id) != now:
+                self._seen[call.call_id] = now
+                yield _line_of(call)
+        if execution.status is not self._status:
+            self._status = execution.status
+            span = f" in {span_text(execution.duration)}" if execution.duration else ""
+            yield f"{execution.flow_name} {execution.status.value}{span}"
+
+
+def _line_of(call: CheckpointCall) -> str:
+    words = [call.call_id, "cached" if call.original_call_id else call.status.value]
+    if call.duration is not None and call.original_call_id is None:
+        words.append(f"in {span_text(call.duration)}")
+    if len(call.attempts) > 1:
+        words.append(f"(attempt {len(call.attempts)})")
+    if call.failure is not None:
+        words.append(f"- {failure_line(call.failure.exception_type, call.failure.message)}")
+    return " ".join(words)
+
+
+@contextmanager
+def display(stream: TextIO) -> Generator[Callable[[Execution], None]]:
+    """Show an execution on a stream: redrawn on a terminal, as lines elsewhere."""
+    if not stream.isatty():
+        changes = Changes()
+        show_line = print_note if stream is sys.stderr else print_text
+
+        def tell(execution: Execution) -> None:
+            for line in changes.since(execution):
+                show_line(f"Kitaru: {line}" if stream is sys.stderr else line)
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    from kitaru.cli.showing import tree_of
+
+    with Live(
+        console=Console(file=stream, highlight=False),
+        auto_refresh=False,
+        vertical_overflow="ellipsis",
+        # What a flow prints goes above the tree, unless it is on its way into a file.
+        redirect_stdout=sys.stdout.isatty(),
+        redirect_stderr=sys.stderr.isatty(),
+    ) as live:
+        yield lambda execution: _redraw(live, execution, tree_of)
+
+
+def _redraw(live: Live, execution: Execution, tree_of: Callable[[Execution], object]) -> None:
+    live.update(tree_of(execution), refresh=True)  # pyright: ignore[reportArgumentType] - what rich can draw
+
+
+def follow_here(client: KitaruClient, exec_id: str) -> Execution:
+    """Show an execution that this process runs, on stderr, and return it when it is over.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C stopped it; it can be continued.
+    """
+    from kitaru import worker
+
+    with display(sys.stderr) as show:
+        pause = _PAUSE_SECONDS
+        while True:
+            try:
+                worker.wait_for(exec_id, timeout=pause)
+            except KitaruTimeoutError:
+                pause = _show_timed(client, exec_id, show)
+            except KeyboardInterrupt:
+                message = (
+                    f"interrupted. What is recorded is kept; go on with"
+                    f" `kitaru executions recover {exec_id}`."
+                )
+                raise KeyboardInterrupt(message) from None
+            else:
+                execution = client.executions.get(exec_id)
+                show(execution)
+                return execution
+
+
+def follow_anywhere(client: KitaruClient, exec_id: str) -> Execution:
+    """Show an execution on stdout, whoever runs it, until it is over, and return it."""
+    with display(sys.stdout) as show:
+        while True:
+            began = time.monotonic()
+            execution = client.executions.get(exec_id)
+            show(execution)
+            if execution.status.is_finished:
+                return execution
+            time.sleep(max(_PAUSE_SECONDS, _SHARE * (time.monotonic() - began)))
+
+
+def wait_quietly(client: KitaruClient, exec_id: str) -> Execution:
+    """Return an execution when it is over, whoever runs it."""
+    while True:
+        execution = client.executions.get(exec_id)
+        if execution.status.is_finished:
+            return execution
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _show_timed(client: KitaruClient, exec_id: str, show: Callable[[Execution], None]) -> float:
+    began = time.monotonic()
+    show(client.executions.get(exec_id))
+    return max(_PAUSE_SECONDS, _SHARE * (time.monotonic() - began))
+
+
+def check_completed(execution: Execution) -> None:
+    """Raise what an execution that ended badly stands for.
+
+    Raises:
+        KitaruExecutionError: It did not complete.
+    """
+    if execution.status is ExecutionStatus.COMPLETED:
+        return
+    origin = FailureOrigin.UNKNOWN if execution.failure is None else execution.failure.origin
+    named = f"execution {execution.exec_id!r} of flow {execution.flow_name!r}"
+    if execution.failure is None:
+        reason = f": {execution.status_reason}" if execution.status_reason else ""
+        message = f"{named} is {execution.status.value}{reason}."
+    else:
+        failed = failure_line(
+            execution.failure.exception_type, execution.failure.message, limit=500
+        )
+        message = f"{named} failed: {failed}"
+    message += f"\n  look at it: kitaru executions get {execution.exec_id}"
+    if execution.status is ExecutionStatus.FAILED:
+        message += f"\n  retry it:   kitaru executions retry {execution.exec_id}"
+    elif not execution.status.is_finished:
+        message += f"\n  go on:      kitaru executions recover {execution.exec_id}"
+    classes: dict[FailureOrigin, type[KitaruExecutionError]] = {
+        FailureOrigin.USER_CODE: KitaruUserCodeError,
+        FailureOrigin.DIVERGENCE: KitaruDivergenceError,
+    }
+    raise classes.get(origin, KitaruExecutionError)(
+        message, exec_id=execution.exec_id, status=execution.status.value, failure_origin=origin
+    )

@@ -1,0 +1,87 @@
+"""`kitaru run`: start a flow in this process and show its result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from kitaru.cli.output import OutputFormat, print_item, print_text
+from kitaru.client import Execution
+from kitaru.errors import KitaruUsageError
+
+
+def run(
+    target: str,
+    *,
+    inputs: Annotated[str | None, Parameter(name="--input")] = None,
+    stack: str | None = None,
+    idempotency_key: str | None = None,
+    output: OutputFormat = "text",
+) -> None:
+    """Run a flow here and print its result.
+
+    Ctrl-C stops it at its next checkpoint; `kitaru executions recover` continues it.
+
+    Args:
+        target: The flow: `package.module:flow` or `path/to/file.py:flow`.
+        inputs: Its arguments as a JSON object, or `@file` with one.
+        stack: Where it runs.
+        idempotency_key: Return the execution that was started with this key before, if there is one.
+    """
+    from kitaru import worker
+    from kitaru.cli.progress import check_completed, follow_here
+    from kitaru.client import KitaruClient
+
+    flow = _load_flow(target)
+    options = {"stack": stack, "idempotency_key": idempotency_key}
+    given = {name: value for name, value in options.items() if value is not None}
+    exec_id = worker.start(flow, _arguments(inputs), **given)
+    execution = follow_here(KitaruClient(), exec_id)
+    check_completed(execution)
+    show_result("run", execution, output)
+
+
+def show_result(command: str, execution: Execution, output: OutputFormat) -> None:
+    """Print a completed execution's result: as JSON in text mode, within its execution in JSON."""
+    from kitaru.client import shapes
+
+    result = execution.describe_result()
+    if output == "json":
+        print_item(command, {**shapes.execution_summary(execution), "result": result})
+    else:
+        print_text(json.dumps(result, ensure_ascii=False, indent=2))
+
+
+def _load_flow(target: str) -> Any:
+    from kitaru import Flow
+    from kitaru.code_ref import CodeRef, add_import_root
+
+    add_import_root(str(Path.cwd()))
+    found = CodeRef.parse(target).load()
+    if not isinstance(found, Flow):
+        message = f"{target!r} is no flow but {type(found).__name__}. Decorate it with `@flow`."
+        raise KitaruUsageError(message)
+    return found  # pyright: ignore[reportUnknownVariableType] - of any parameters
+
+
+def _arguments(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except OSError as error:
+            message = f"input file '{error.filename}' cannot be read: {error.strerror}."
+            raise KitaruUsageError(message) from error
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        message = f"expected `--input` to be a JSON object, got: {text[:80]!r} ({error})"
+        raise KitaruUsageError(message) from error
+    if not isinstance(found, dict):
+        message = f"expected `--input` to be a JSON object, got: {text[:80]!r}"
+        raise KitaruUsageError(message)
+    return found  # pyright: ignore[reportUnknownVariableType] - whatever JSON has

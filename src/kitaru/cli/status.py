@@ -1,0 +1,55 @@
+"""`kitaru status`: what is kept, and where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kitaru import settings
+from kitaru.cli.output import OutputFormat, print_item, print_text, snapshot
+from kitaru.client import ExecutionStatus, KitaruClient
+
+
+def status(*, output: OutputFormat = "text") -> None:
+    """Show what is kept, and where."""
+    found = status_shape()
+    if output == "json":
+        print_item("status", found)
+        return
+    counts = [f"{count} {name}" for name, count in found["executions"].items() if count]
+    facts = {
+        "SDK version": found["sdk_version"],
+        "Connection": found["connection"],
+        "Store": found["connection_target"],
+        "Large values": found["artifact_store"],
+        "Config directory": found["config_directory"],
+        "Project": found["active_project"],
+        "Stack": found["active_stack"],
+        "Executions": ", ".join(counts) or "none",
+    }
+    print_text(snapshot("Kitaru status", facts))
+    if found["environment"]:
+        named = {entry["name"]: entry["value"] for entry in found["environment"]}
+        print_text("\n" + snapshot("Environment", named))
+
+
+def status_shape() -> dict[str, Any]:
+    """Return what `status` shows, as JSON-like values."""
+    from kitaru import __version__
+
+    current = settings.current()
+    project = settings.find_project()
+    executions = KitaruClient().executions
+    return {
+        "sdk_version": __version__,
+        "connection": "embedded store",
+        "connection_target": settings.masked_url(current.store_url),
+        "artifact_store": settings.masked_url(current.artifact_store),
+        "config_directory": str(current.config_dir),
+        "repository_root": None if project is None else str(project.parent),
+        "active_project": current.project,
+        "active_stack": current.stack,
+        "executions": {status.value: executions.count(status=status) for status in ExecutionStatus},
+        "environment": [
+            {"name": name, "value": value} for name, value in settings.environment().items()
+        ],
+    }

@@ -1,0 +1,200 @@
+"""An execution's calls as a tree for people: fan-outs and tasks together, long rows summed up. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from kitaru.cli.output import span_text
+from kitaru.client import CheckpointCall, ExecutionStatus
+
+_MANY = 20  # more siblings of one name than this are summed up
+_NOTABLE = 5  # of which so many that need attention are shown
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_TO = "\N{EN DASH}"
+
+STYLES = {
+    ExecutionStatus.COMPLETED: "green",
+    ExecutionStatus.FAILED: "bold red",
+    ExecutionStatus.RUNNING: "cyan",
+    ExecutionStatus.WAITING: "yellow",
+    ExecutionStatus.PENDING: "yellow",
+    ExecutionStatus.CANCELLED: "magenta",
+}
+
+
+@dataclass(slots=True)
+class Node:
+    """One line, and the lines below it.
+
+    Attributes:
+        name: What it is.
+        status: Coloured on a terminal; a group's is that of its worst member.
+        note: What follows.
+    """
+
+    name: str
+    status: ExecutionStatus | None
+    note: str
+    children: list[Node] = field(default_factory=list["Node"])
+
+
+def nodes_of(calls: Sequence[CheckpointCall]) -> list[Node]:
+    """Return the calls of an execution, those of each task below one another."""
+    root = _Scope("")
+    scopes = {"": root}
+    for call in calls:
+        _scope(scopes, call.scope).members.append(call)
+    return _level(root)
+
+
+@dataclass(slots=True)
+class _Scope:
+    path: str
+    members: list[CheckpointCall | _Scope] = field(default_factory=list["CheckpointCall | _Scope"])
+
+    def calls(self) -> Iterator[CheckpointCall]:
+        for member in self.members:
+            if isinstance(member, _Scope):
+                yield from member.calls()
+            else:
+                yield member
+
+
+def _scope(scopes: dict[str, _Scope], path: str) -> _Scope:
+    if path not in scopes:
+        scopes[path] = _Scope(path)
+        _scope(scopes, path.rpartition(".")[0]).members.append(scopes[path])
+    return scopes[path]
+
+
+def _level(scope: _Scope) -> list[Node]:
+    members = [_alone(member) for member in scope.members]
+    rows: dict[object, list[CheckpointCall | _Scope]] = {}
+    for member in members:
+        rows.setdefault(_row_of(member), []).append(member)
+    # Many calls of one name are one row wherever they stand; few stay where they are, unless they
+    # are a fan-out.
+    by_name = Counter(_name_of(member) for member in members)
+    nodes: list[Node] = []
+    shown: set[object] = set()
+    for member in members:
+        name, row = _name_of(member), _row_of(member)
+        if by_name[name] > _MANY:
+            if name not in shown:
+                shown.add(name)
+                nodes.append(_sum([other for other in members if _name_of(other) == name]))
+        elif len(rows[row]) > 1:
+            if row not in shown:
+                shown.add(row)
+                nodes.append(_fan_out(rows[row]))
+        else:
+            nodes.append(_node(member))
+    return nodes
+
+
+def _alone(member: CheckpointCall | _Scope) -> CheckpointCall | _Scope:
+    """Return the call of a task that made only one."""
+    while isinstance(member, _Scope) and len(member.members) == 1:
+        member = member.members[0]
+    return member
+
+
+def _name_of(member: CheckpointCall | _Scope) -> object:
+    if isinstance(member, _Scope):
+        return tuple(call.name for call in member.calls())
+    return member.name
+
+
+def _row_of(member: CheckpointCall | _Scope) -> object:
+    """Return what members of one fan-out have in common."""
+    if isinstance(member, _Scope):
+        return member.path
+    return member.name, member.parent_call_ids
+
+
+def _node(member: CheckpointCall | _Scope) -> Node:
+    if isinstance(member, _Scope):
+        return Node(f"task {member.path}", None, "", _level(member))
+    return _call_node(member)
+
+
+def _call_node(call: CheckpointCall) -> Node:
+    return Node(call.call_id, call.status, "  ".join(_notes(call)))
+
+
+def _notes(call: CheckpointCall) -> Iterator[str]:
+    if call.duration is not None:
+        yield span_text(call.duration)
+    if call.original_call_id is not None:
+        yield f"cached from {call.original_call_id}"
+    if len(call.attempts) > 1:
+        yield f"{len(call.attempts)} attempts"
+    if call.child_exec_id is not None:
+        yield f"execution {call.child_exec_id}"
+    if call.failure is not None:
+        yield failure_line(call.failure.exception_type, call.failure.message)
+
+
+def failure_line(exception_type: str | None, message: str, limit: int = 100) -> str:
+    """Return a failure in one line."""
+    name = (exception_type or "").rpartition(".")[2]
+    text = " ".join(f"{name}: {message}".split()) if name else " ".join(message.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _fan_out(members: Sequence[CheckpointCall | _Scope]) -> Node:
+    group = _sum(members)
+    group.children = [_node(member) for member in members]
+    return group
+
+
+def _sum(members: Sequence[CheckpointCall | _Scope]) -> Node:
+    """Return one line for many members, and below it those that need attention."""
+    statuses = Counter(_status_of(member) for member in members)
+    counts = [f"{statuses[status]} {status.value}" for status in _BEST_FIRST if statuses[status]]
+    spans = sorted(span for member in members if (span := _span_of(member)) is not None)
+    notes = [", ".join(counts), *([_range(spans[0], spans[-1])] if spans else [])]
+    first = members[0]
+    name = "task" if isinstance(first, _Scope) else first.name
+    notable = [member for member in members if _status_of(member) is ExecutionStatus.FAILED]
+    children = [_node(member) for member in notable[:_NOTABLE]]
+    if len(notable) > _NOTABLE:
+        children.append(Node(f"… and {len(notable) - _NOTABLE} more", None, ""))
+    worst = next(status for status in reversed(_BEST_FIRST) if statuses[status])
+    return Node(f"{name} {_TIMES}{len(members)}", worst, ", ".join(notes), children)
+
+
+_BEST_FIRST = [
+    ExecutionStatus.COMPLETED,
+    ExecutionStatus.PENDING,
+    ExecutionStatus.WAITING,
+    ExecutionStatus.RUNNING,
+    ExecutionStatus.CANCELLED,
+    ExecutionStatus.FAILED,
+]
+
+
+def _status_of(member: CheckpointCall | _Scope) -> ExecutionStatus:
+    if isinstance(member, _Scope):
+        present = {call.status for call in member.calls()}
+        return next(status for status in reversed(_BEST_FIRST) if status in present)
+    return member.status
+
+
+def _span_of(member: CheckpointCall | _Scope) -> timedelta | None:
+    if not isinstance(member, _Scope):
+        return member.duration
+    starts = [call.started_at for call in member.calls() if call.started_at is not None]
+    ends = [call.ended_at for call in member.calls() if call.ended_at is not None]
+    return max(ends) - min(starts) if starts and ends else None
+
+
+def _range(shortest: timedelta, longest: timedelta) -> str:
+    low, high = span_text(shortest), span_text(longest)
+    if low == high:
+        return low
+    same_unit = low.endswith(" s") and high.endswith(" s") and "min" not in low + high
+    return f"{low.removesuffix(' s') if same_unit else low}{_TO}{high}"
