@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import NoReturn, cast
 
 from kitaru.errors import KitaruUsageError
 
@@ -36,17 +37,17 @@ class RetryPolicy:
     give_up_on: ExceptionTypes | type[BaseException] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool):
-            raise _unexpected("max_attempts", "a positive integer", self.max_attempts)
+        if not _is_whole_number(self.max_attempts):
+            _refuse("max_attempts", "a positive integer", self.max_attempts)
         if self.max_attempts < 1:
-            raise _unexpected("max_attempts", "a positive integer", self.max_attempts)
+            _refuse("max_attempts", "a positive integer", self.max_attempts)
         for name in ("delay", "max_delay"):
             if not _is_number(getattr(self, name)) or getattr(self, name) < 0:
-                raise _unexpected(name, "a number of seconds, not negative", getattr(self, name))
+                _refuse(name, "a number of seconds, not negative", getattr(self, name))
         if not _is_number(self.backoff) or self.backoff < 1:
-            raise _unexpected("backoff", "a number not below 1", self.backoff)
+            _refuse("backoff", "a number not below 1", self.backoff)
         if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
-            raise _unexpected("jitter", "a number from 0 to 1", self.jitter)
+            _refuse("jitter", "a number from 0 to 1", self.jitter)
         for name in ("retry_on", "give_up_on"):
             object.__setattr__(self, name, _exception_types(name, getattr(self, name)))
 
@@ -59,10 +60,10 @@ class RetryPolicy:
         """
         if isinstance(retries, RetryPolicy):
             return retries
-        if not isinstance(retries, int) or isinstance(retries, bool):
-            raise _unexpected("retries", "a number of further attempts or a `RetryPolicy`", retries)
+        if not _is_whole_number(retries):
+            _refuse("retries", "a number of further attempts or a `RetryPolicy`", retries)
         if retries < 0:
-            raise _unexpected("retries", "0 or more", retries)
+            _refuse("retries", "0 or more", retries)
         return NO_RETRY if retries == 0 else cls(max_attempts=retries + 1, delay=0.0)
 
     def delay_after(self, attempt: int, error: BaseException) -> float | None:
@@ -78,21 +79,25 @@ class RetryPolicy:
         return delay * (1 + self.jitter * random.uniform(-1, 1))  # noqa: S311 - spreads load, hides nothing
 
 
+def _is_whole_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def _exception_types(name: str, value: object) -> ExceptionTypes:
-    types = value if isinstance(value, tuple) else (value,)
+    types = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     for entry in types:
         if not (isinstance(entry, type) and issubclass(entry, BaseException)):
-            raise _unexpected(name, "exception types", value)
-    return types
+            _refuse(name, "exception types", value)
+    return cast("ExceptionTypes", types)
 
 
-def _unexpected(name: str, expected: str, value: object) -> KitaruUsageError:
+def _refuse(name: str, expected: str, value: object) -> NoReturn:
     message = f"expected `{name}` to be {expected}, got: {value!r}"
-    return KitaruUsageError(message)
+    raise KitaruUsageError(message)
 
 
 NO_RETRY = RetryPolicy(max_attempts=1, delay=0.0)

@@ -6,6 +6,8 @@ and tests read.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from kitaru.errors import KitaruStateError
 from kitaru.model import ExecutionStatus
 
@@ -29,15 +31,19 @@ def may_follow(current: ExecutionStatus, following: ExecutionStatus) -> bool:
     return following in TRANSITIONS[current]
 
 
-def refuse(action: str, exec_id: str, current: ExecutionStatus, allowed: str) -> KitaruStateError:
-    """Return the error for an action that the execution's present status does not allow.
+def refuse(action: str, exec_id: str, current: ExecutionStatus, allowed: str) -> NoReturn:
+    """Refuse an action that the execution's present status does not allow.
 
     Args:
         action: Past participle, such as `retried`.
         exec_id: The execution.
         current: Its present status.
         allowed: Which executions can be acted on so, such as `failed`.
+
+    Raises:
+        KitaruStateError: Always.
     """
-    return KitaruStateError(
+    message = (
         f"only {allowed} executions can be {action}; execution {exec_id!r} is {current.value}."
     )
+    raise KitaruStateError(message)

@@ -23,8 +23,8 @@ def save(
     name: str,
     value: UserValue,
     *,
-    type: str = "output",
-    tags: Sequence[str] | None = None,  # noqa: A002 - the public name
+    type: str = "output",  # noqa: A002 - the public name
+    tags: Sequence[str] | None = None,
 ) -> None:
     """Keep a value under a name, from inside a checkpoint.
 

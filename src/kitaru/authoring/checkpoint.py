@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Sized
 from datetime import timedelta
 from types import MethodType
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeGuard, TypeVar, overload
 
 from kitaru.authoring.functions import (
     Binder,
@@ -18,6 +18,7 @@ from kitaru.authoring.functions import (
     check_seconds,
     copy_identity,
     hash_of_function,
+    is_whole_number,
 )
 from kitaru.engine.calls import CheckpointSpec
 from kitaru.engine.context import current_call, current_scope, flow_scope
@@ -27,6 +28,7 @@ from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
 from kitaru.retry import RetryPolicy
 
 P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 S = TypeVar("S")
 T = TypeVar("T")
@@ -37,7 +39,7 @@ After = CheckpointFuture[Any] | Sequence[CheckpointFuture[Any]] | None
 _RESERVED = ("id", "after", "max_concurrency")
 
 
-class Checkpoint(Generic[P, R]):
+class Checkpoint(Generic[P, R_co]):
     """A function whose results are recorded when it is called in a flow.
 
     Calling it runs the body and returns the plain value, after recording it; when the execution is
@@ -45,7 +47,7 @@ class Checkpoint(Generic[P, R]):
     awaited like the function itself.
     """
 
-    def __init__(self, function: Callable[P, R], spec: CheckpointSpec) -> None:
+    def __init__(self, function: Callable[P, R_co], spec: CheckpointSpec) -> None:
         self._function = function
         self._spec = spec
         self._binder = Binder.of(function, spec.name)
@@ -56,7 +58,15 @@ class Checkpoint(Generic[P, R]):
         """The name under which calls are recorded."""
         return self._spec.name
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    # A ParamSpec cannot be widened by keywords of our own, hence two looser overloads for calls with
+    # `id=` or `after=`.
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(self, *args: Any, id: str, after: After = None, **kwargs: Any) -> R_co: ...
+    @overload
+    def __call__(self, *args: Any, after: After, **kwargs: Any) -> R_co: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body, record what it returns, and return it; or return what is recorded.
 
         Two more keywords are understood: `id=` names the call, and `after=` takes a future, or several,
@@ -69,7 +79,7 @@ class Checkpoint(Generic[P, R]):
         """
         label, after = kwargs.pop("id", None), kwargs.pop("after", None)
         if self._spec.is_async:
-            return self._acall(args, kwargs, label, after)  # pyright: ignore[reportReturnType] - R is the coroutine
+            return self._acall(args, kwargs, label, after)
         scope = current_scope.get()
         if scope is None or current_call.get() is not None:
             flow_scope(f"checkpoint {self._spec.name!r}")
@@ -100,7 +110,25 @@ class Checkpoint(Generic[P, R]):
         )
         return await acall_here(call, waits_for)
 
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> CheckpointFuture[Any]:
+    @overload
+    def submit(
+        self: Checkpoint[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> CheckpointFuture[T]: ...
+    @overload
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> CheckpointFuture[R_co]: ...
+    @overload
+    def submit(
+        self: Checkpoint[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        id: str = ...,
+        after: After = None,
+        **kwargs: Any,
+    ) -> CheckpointFuture[T]: ...
+    @overload
+    def submit(
+        self, *args: Any, id: str = ..., after: After = None, **kwargs: Any
+    ) -> CheckpointFuture[R_co]: ...
+    def submit(self, *args: Any, **kwargs: Any) -> CheckpointFuture[Any]:
         """Run the body beside the flow, in a thread or as a task, and return a future of its result.
 
         The call's place in the flow is settled now, whenever it runs. Takes `id=` and `after=` as a
@@ -112,6 +140,22 @@ class Checkpoint(Generic[P, R]):
         label, after = kwargs.pop("id", None), kwargs.pop("after", None)
         return self._submit(args, kwargs, label=label, after=after)
 
+    @overload
+    def map(
+        self: Checkpoint[..., Coroutine[Any, Any, T]],
+        *iterables: object,
+        after: After = None,
+        max_concurrency: int | None = None,
+        **kwargs: object,
+    ) -> CheckpointFutures[T]: ...
+    @overload
+    def map(
+        self,
+        *iterables: object,
+        after: After = None,
+        max_concurrency: int | None = None,
+        **kwargs: object,
+    ) -> CheckpointFutures[R_co]: ...
     def map(
         self,
         *iterables: object,
@@ -132,8 +176,8 @@ class Checkpoint(Generic[P, R]):
             KitaruUsageError: Nothing to iterate over, or unequal lengths.
         """
         values = [*iterables, *kwargs.values()]
-        columns = [list(value) if _is_many(value) else None for value in values]  # pyright: ignore[reportArgumentType, reportUnknownVariableType] - _is_many says that it iterates
-        lengths = {len(column) for column in columns if column is not None}  # pyright: ignore[reportUnknownArgumentType] - as above
+        columns = [list(value) if _is_many(value) else None for value in values]
+        lengths = {len(column) for column in columns if column is not None}
         if not lengths:
             message = (
                 f"`{self.name}.map()` needs at least one iterable; use `.submit()` for one call."
@@ -154,6 +198,22 @@ class Checkpoint(Generic[P, R]):
         )
         return self._submit_all(rows, tuple(kwargs), after, max_concurrency)
 
+    @overload
+    def product(
+        self: Checkpoint[..., Coroutine[Any, Any, T]],
+        *iterables: object,
+        after: After = None,
+        max_concurrency: int | None = None,
+        **kwargs: object,
+    ) -> CheckpointFutures[T]: ...
+    @overload
+    def product(
+        self,
+        *iterables: object,
+        after: After = None,
+        max_concurrency: int | None = None,
+        **kwargs: object,
+    ) -> CheckpointFutures[R_co]: ...
     def product(
         self,
         *iterables: object,
@@ -166,7 +226,7 @@ class Checkpoint(Generic[P, R]):
         Takes the same arguments as `map`, but the lengths may differ.
         """
         values = [*iterables, *kwargs.values()]
-        columns = [list(value) if _is_many(value) else [value] for value in values]  # pyright: ignore[reportArgumentType, reportUnknownVariableType] - _is_many says that it iterates
+        columns = [list(value) if _is_many(value) else [value] for value in values]
         if not any(_is_many(value) for value in values):
             message = f"`{self.name}.product()` needs at least one iterable; use `.submit()` for one call."
             raise KitaruUsageError(message)
@@ -179,11 +239,7 @@ class Checkpoint(Generic[P, R]):
         after: After,
         max_concurrency: int | None,
     ) -> CheckpointFutures[Any]:
-        if max_concurrency is not None and (
-            isinstance(max_concurrency, bool)
-            or not isinstance(max_concurrency, int)
-            or max_concurrency < 1
-        ):
+        if max_concurrency is not None and not is_whole_number(max_concurrency, at_least=1):
             message = (
                 f"expected `max_concurrency` to be a positive integer, got: {max_concurrency!r}"
             )
@@ -218,7 +274,7 @@ class Checkpoint(Generic[P, R]):
         return submit(call, waits_for, limiter)
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Checkpoint[P, R]: ...
+    def __get__(self, instance: None, owner: type) -> Checkpoint[P, R_co]: ...
     @overload
     def __get__(
         self: Checkpoint[Concatenate[S, ...], T], instance: S, owner: type | None = None
@@ -238,7 +294,7 @@ def _label(label: object) -> str:
     return label
 
 
-def _is_many(value: object) -> bool:
+def _is_many(value: object) -> TypeGuard[Iterable[object]]:
     if isinstance(value, str | bytes | bytearray | Mapping | CheckpointFuture):
         return False
     return isinstance(value, Iterable) and (isinstance(value, Sized) or hasattr(value, "__next__"))
@@ -320,12 +376,13 @@ def checkpoint(
     return decorate if func is None else decorate(func)
 
 
-def _ignored(ignore: object, function: Callable[..., Any]) -> frozenset[str]:
-    names = (ignore,) if isinstance(ignore, str) else tuple(ignore)  # pyright: ignore[reportArgumentType, reportUnknownVariableType, reportUnknownArgumentType] - checked below
-    unknown = [name for name in names if name not in inspect.signature(function).parameters]  # pyright: ignore[reportUnknownVariableType] - as above
-    if unknown:
-        message = (
-            f"`ignore` names {unknown[0]!r}, which is no parameter of {function.__qualname__!r}."
-        )
-        raise KitaruUsageError(message)
-    return frozenset(names)  # pyright: ignore[reportUnknownArgumentType] - as above
+def _ignored(ignore: Sequence[str], function: Callable[..., Any]) -> frozenset[str]:
+    names = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    parameters = inspect.signature(function).parameters
+    for name in names:
+        if name not in parameters:
+            message = (
+                f"`ignore` names {name!r}, which is no parameter of {function.__qualname__!r}."
+            )
+            raise KitaruUsageError(message)
+    return frozenset(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from kitaru.authoring.functions import (
     Binder,
@@ -16,6 +16,7 @@ from kitaru.authoring.functions import (
     check_seconds,
     copy_identity,
     hash_of_module,
+    is_whole_number,
 )
 from kitaru.authoring.handle import FlowHandle
 from kitaru.authoring.submission import RunOptions, submit_flow
@@ -26,7 +27,6 @@ from kitaru.errors import KitaruUsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 DivergencePolicy = Literal["auto", "reuse", "rerun", "fail"]
 
@@ -77,7 +77,7 @@ class Flow(Generic[P, R]):
         """After how many lost runners an execution is failed."""
         return self._max_recoveries
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *_args: P.args, **_kwargs: P.kwargs) -> R:
         """Refuse: a flow is started with `.run()`.
 
         Raises:
@@ -91,11 +91,20 @@ class Flow(Generic[P, R]):
         raise KitaruUsageError(message)
 
     @overload
-    def run(
-        self: Flow[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
-    ) -> FlowHandle[T]: ...
-    @overload
     def run(self, *args: P.args, **kwargs: P.kwargs) -> FlowHandle[R]: ...
+    @overload
+    def run(
+        self,
+        *args: Any,
+        stack: str | None = None,
+        image: object = None,
+        cache: bool | timedelta | None = None,
+        retries: int | None = None,
+        timeout: float | timedelta | None = None,
+        idempotency_key: str | None = None,
+        tags: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> FlowHandle[R]: ...
     def run(self, *args: Any, **kwargs: Any) -> FlowHandle[Any]:
         """Start an execution in the background and return a handle to it.
 
@@ -129,6 +138,17 @@ class Flow(Generic[P, R]):
         return f"<flow {self.name!r}>"
 
 
+class _Decorator(Protocol):
+    """What `@flow(...)` with options gives: a decorator of sync and of async functions."""
+
+    @overload
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> Flow[P, R]: ...
+    @overload
+    def __call__(self, func: Callable[P, R], /) -> Flow[P, R]: ...
+
+
+@overload
+def flow(func: Callable[P, Coroutine[Any, Any, R]], /) -> Flow[P, R]: ...
 @overload
 def flow(func: Callable[P, R], /) -> Flow[P, R]: ...
 @overload
@@ -144,9 +164,9 @@ def flow(
     on_divergence: DivergencePolicy = "auto",
     max_recoveries: int = 10,
     tags: Sequence[str] | None = None,
-) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+) -> _Decorator: ...
 def flow(
-    func: Callable[P, R] | None = None,
+    func: Callable[..., Any] | None = None,
     *,
     name: str | None = None,
     stack: str | None = None,
@@ -157,7 +177,7 @@ def flow(
     on_divergence: DivergencePolicy = "auto",
     max_recoveries: int = 10,
     tags: Sequence[str] | None = None,
-) -> Flow[P, R] | Callable[[Callable[P, R]], Flow[P, R]]:
+) -> Any:
     """Make a function's runs durable.
 
     Args:
@@ -179,14 +199,10 @@ def flow(
             has the name of an option of `.run()` or another method of flows.
     """
 
-    def decorate(function: Callable[P, R]) -> Flow[P, R]:
+    def decorate(function: Callable[..., Any]) -> Flow[..., Any]:
         check_function(function, "@flow", _RESERVED)
         check_choice("on_divergence", on_divergence, [choice.value for choice in OnDivergence])
-        if (
-            isinstance(max_recoveries, bool)
-            or not isinstance(max_recoveries, int)
-            or max_recoveries < 0
-        ):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+        if not is_whole_number(max_recoveries, at_least=0):
             message = f"expected `max_recoveries` to be 0 or more, got: {max_recoveries!r}"
             raise KitaruUsageError(message)
         options = RunOptions().overridden_by(

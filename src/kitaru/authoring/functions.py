@@ -85,6 +85,11 @@ def check_seconds(option: str, value: object) -> float | None:
     return float(seconds)
 
 
+def is_whole_number(value: object, *, at_least: int) -> bool:
+    """Return whether a value is an int, no bool, and not below a bound."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
 def check_cache(value: object) -> bool | timedelta | None:
     """Return a `cache=` option.
 

@@ -87,7 +87,10 @@ class FlowHandle(Generic[R]):
         """
         row = self._row()
         if not row.status.is_finished:
-            message = f"execution {self._exec_id!r} is still {row.status.value}; `wait()` waits for its result."
+            message = (
+                f"execution {self._exec_id!r} is still {row.status.value};"
+                f" `wait()` waits for its result."
+            )
             raise KitaruStateError(message)
         return self._result(row)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 from kitaru.engine.calls import ActiveCall
 from kitaru.engine.context import current_call as _current_call
@@ -116,7 +116,9 @@ def _merged(
 
 def _json(key: str, value: Any) -> str:
     try:
-        return json.dumps(dict(value) if isinstance(value, Mapping) else value)  # pyright: ignore[reportUnknownArgumentType] - of anything
+        return json.dumps(
+            dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
+        )
     except (TypeError, ValueError, RecursionError) as error:
         message = (
             f"`kitaru.log({key}=...)` takes JSON-like values, got {type(value).__name__}: {error}."

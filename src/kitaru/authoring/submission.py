@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import platform
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kitaru import settings
 from kitaru._version import __version__
-from kitaru.authoring.functions import check_cache, check_seconds
+from kitaru.authoring.functions import check_cache, check_seconds, is_whole_number
 from kitaru.authoring.handle import FlowHandle
 from kitaru.code_ref import import_root_of
 from kitaru.engine.calls import Call, CheckpointSpec, kind_prefix
 from kitaru.engine.context import current_call, current_scope
 from kitaru.engine.protocol import settle
-from kitaru.engine.run import Commit
 from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
 from kitaru.faults import fault
 from kitaru.ids import new_id
@@ -29,12 +29,11 @@ from kitaru.model import (
     NewExecution,
 )
 from kitaru.retry import NO_RETRY
-from kitaru.worker.local import LocalRunner, local_runner, runner_of
-from kitaru.worker.recovery import adopt
 
 if TYPE_CHECKING:
     from kitaru.authoring.flow import Flow
     from kitaru.engine.scope import Scope
+    from kitaru.worker.local import LocalRunner
 
 LOCAL_STACK = "local"
 
@@ -71,39 +70,64 @@ class RunOptions:
 
 
 def _checked(option: str, value: object) -> object:
-    match option:
-        case "cache":
-            return check_cache(value)
-        case "timeout":
-            return check_seconds("timeout", value)
-        case "retries":
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                message = f"expected `retries` of a flow to be 0 or more, got: {value!r}"
-                raise KitaruUsageError(message)
-        case "stack":
-            if value != LOCAL_STACK:
-                message = f"unknown stack {value!r}. Installed: {LOCAL_STACK!r}."
-                raise KitaruUsageError(message)
-        case "image":
-            message = "`image` is for stacks that run containers; the local stack runs flows in this process."
-            raise KitaruFeatureNotAvailableError(message)
-        case "idempotency_key":
-            if not isinstance(value, str) or not value:
-                message = f"expected `idempotency_key` to be a non-empty string, got: {value!r}"
-                raise KitaruUsageError(message)
-        case _:
-            words = [value] if isinstance(value, str) else value
-            if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):  # pyright: ignore[reportUnknownVariableType] - of anything
-                message = f"expected `tags` to be a list of strings, got: {value!r}"
-                raise KitaruUsageError(message)
-            return tuple(words)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - strings
+    return _CHECKS[option](value)
+
+
+def _check_retries(value: object) -> object:
+    if not is_whole_number(value, at_least=0):
+        message = f"expected `retries` of a flow to be 0 or more, got: {value!r}"
+        raise KitaruUsageError(message)
     return value
+
+
+def _check_stack(value: object) -> str:
+    if value != LOCAL_STACK:
+        message = f"unknown stack {value!r}. Installed: {LOCAL_STACK!r}."
+        raise KitaruUsageError(message)
+    return LOCAL_STACK
+
+
+def _check_image(_: object) -> object:
+    message = (
+        "`image` is for stacks that run containers; the local stack runs flows in this process."
+    )
+    raise KitaruFeatureNotAvailableError(message)
+
+
+def _check_key(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        message = f"expected `idempotency_key` to be a non-empty string, got: {value!r}"
+        raise KitaruUsageError(message)
+    return value
+
+
+def _check_tags(value: object) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if isinstance(words, Sequence):
+        tags = tuple(word for word in cast("Sequence[object]", words) if isinstance(word, str))
+        if len(tags) == len(cast("Sequence[object]", words)):
+            return tags
+    message = f"expected `tags` to be a list of strings, got: {value!r}"
+    raise KitaruUsageError(message)
+
+
+_CHECKS: Mapping[str, Callable[[object], object]] = {
+    "stack": _check_stack,
+    "image": _check_image,
+    "cache": check_cache,
+    "retries": _check_retries,
+    "timeout": functools.partial(check_seconds, "timeout"),
+    "idempotency_key": _check_key,
+    "tags": _check_tags,
+}
 
 
 def submit_flow(
     flow: Flow[..., Any], arguments: Mapping[str, Any], options: RunOptions
 ) -> FlowHandle[Any]:
     """Create an execution, start it here unless it exists already, and return its handle."""
+    from kitaru.worker.local import local_runner
+
     scope = current_scope.get()
     if scope is None:
         runner = local_runner(settings.current())
@@ -163,6 +187,8 @@ def _create_and_start(
 def _start(
     runner: LocalRunner, flow: Flow[..., Any], result: Committed, trusted_until: float
 ) -> FlowHandle[Any]:
+    from kitaru.worker.recovery import adopt
+
     execution = result.execution
     assert execution is not None  # noqa: S101 - a NewExecution that was held has a row
     if result.created and execution.status is ExecutionStatus.RUNNING:
@@ -177,6 +203,9 @@ def _start(
 def _run_child(
     scope: Scope, flow: Flow[..., Any], arguments: Mapping[str, Any], options: RunOptions
 ) -> FlowHandle[Any]:
+    from kitaru.worker.local import runner_of
+    from kitaru.worker.recovery import adopt
+
     run = scope.run
     run.check()
     runner = runner_of(scope.run)
@@ -231,6 +260,8 @@ def _create_child(
     position: str,
     call: Call | None,
 ) -> FlowHandle[Any]:
+    from kitaru.worker.local import runner_of
+
     run, runner = scope.run, runner_of(scope.run)
     new = _new_execution(runner, flow, arguments, options)
     new = replace(

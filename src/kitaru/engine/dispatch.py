@@ -7,7 +7,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kitaru import logs
 from kitaru.engine.calls import ActiveCall, Call, CheckpointSpec
@@ -61,11 +61,11 @@ def open_call(
 
 
 def _futures_of(after: object) -> Futures:
-    if isinstance(after, CheckpointFuture):
-        return [after]  # pyright: ignore[reportUnknownVariableType] - of any result
-    if isinstance(after, Sequence) and not isinstance(after, str | bytes):
-        members: Futures = [item for item in after if isinstance(item, CheckpointFuture)]
-        if len(members) == len(after):  # pyright: ignore[reportUnknownArgumentType] - of anything
+    given = [after] if isinstance(after, CheckpointFuture) else after
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
+        items = cast("Sequence[object]", given)
+        members: Futures = [item for item in items if isinstance(item, CheckpointFuture)]
+        if len(members) == len(items):
             return members
     message = f"expected `after` to be a future or a sequence of futures, got: {after!r}"
     raise KitaruUsageError(message)

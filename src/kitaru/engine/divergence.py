@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kitaru import codec
 from kitaru.errors import FailureOrigin, KitaruBackendError, KitaruDivergenceError
@@ -36,9 +36,7 @@ def divergence_payload(call: Call, match: Match, values: Values) -> dict[str, An
     }
 
 
-def divergence_error(
-    execution: ExecutionRecord, call: Call, payload: dict[str, Any]
-) -> KitaruDivergenceError:
+def divergence_error(execution: ExecutionRecord, payload: dict[str, Any]) -> KitaruDivergenceError:
     """Return the error that names the call, what differs, and the ways out."""
     differing = "; ".join(
         f"argument {name!r} was {views['recorded']} and is now {views['now']}"
@@ -63,7 +61,7 @@ def _arguments(data: bytes) -> dict[str, Any]:
         described = codec.describe(data)
     except (ValueError, KitaruBackendError):
         return {}
-    return described if isinstance(described, dict) else {}
+    return cast("dict[str, Any]", described) if isinstance(described, dict) else {}
 
 
 def _view(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
@@ -24,6 +25,8 @@ from kitaru.model import FailureRecord
 if TYPE_CHECKING:
     from kitaru.model import ExecutionRecord
 
+logger = logging.getLogger(__name__)
+
 # A record is for reading; the exception object itself is kept beside it and may be larger.
 _TEXT_LIMIT = 64 * 1024
 # An exception of more than this is described, not kept: recovery then raises KitaruUserCodeError.
@@ -38,7 +41,7 @@ def record_failure(error: BaseException, positions: tuple[str, ...] = ()) -> Fai
     try:
         encoded = codec.encode_exception(error)
     except Exception:  # noqa: BLE001 - an exception's own state may be anything; its text is kept all the same
-        pass
+        logger.debug("exception of type %s cannot be kept", type(error).__qualname__)
     else:
         if len(encoded.data) <= _EXCEPTION_LIMIT:
             codec_name, data = encoded.codec, encoded.data

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kitaru.engine.protocol import running_record
-from kitaru.model import JournalEntry
+from kitaru.model import CallRecord, JournalEntry
 
 if TYPE_CHECKING:
     from kitaru.engine.run import Run
-    from kitaru.store.journal_writer import JournalWriter
+    from kitaru.store.contract import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Flusher:
     Nothing depends on these rows: a crash loses them, a late one never replaces an outcome.
     """
 
-    def __init__(self, writer: JournalWriter, runs: Callable[[], list[Run]]) -> None:
+    def __init__(self, writer: Writer, runs: Callable[[], list[Run]]) -> None:
         self._writer = writer
         self._runs = runs
         self._lock = threading.Lock()
@@ -71,7 +71,7 @@ class Flusher:
         """Write the rows that are due now."""
         seen: set[tuple[str, int, str, int]] = set()
         for run in runs:
-            due = []
+            due: list[CallRecord] = []
             now = run.clock.monotonic()
             for position, active in list(run.in_flight.items()):
                 key = (run.exec_id, run.epoch, position, active.attempt)

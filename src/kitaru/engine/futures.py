@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from kitaru.engine.context import current_call, current_scope
 from kitaru.errors import KitaruContextError
@@ -157,7 +157,8 @@ class CheckpointFutures(Sequence[CheckpointFuture[R]], Generic[R]):
     def __await__(self) -> Generator[Any, None, list[R]]:
         values: list[R] = []
         for future in self._futures:
-            values.append((yield from future.__await__()))
+            value = yield from future.__await__()
+            values.append(value)
         return values
 
     def __repr__(self) -> str:
@@ -195,10 +196,11 @@ def with_values(value: Any) -> Any:
     find_futures(value, found)
     if not found:
         return value
+    if isinstance(value, dict):
+        entries = cast("dict[Any, Any]", value)
+        return {key: with_values(item) for key, item in entries.items()}
+    items = [with_values(item) for item in cast("Sequence[Any]", value)]
     if isinstance(value, list):
-        return [with_values(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - user values
-    if isinstance(value, tuple):
-        items = [with_values(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - user values
-        make = getattr(type(value), "_make", tuple)  # a NamedTuple keeps its type
-        return make(items)
-    return {key: with_values(item) for key, item in value.items()}
+        return items
+    make = getattr(cast("object", type(value)), "_make", tuple)  # a NamedTuple keeps its type
+    return make(items)

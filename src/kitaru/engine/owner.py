@@ -77,7 +77,7 @@ def _host() -> str:
     machine = _read("/etc/machine-id") or f"{uuid.getnode():x}"
     boot = _read("/proc/sys/kernel/random/boot_id") or str(round(psutil.boot_time()))
     try:
-        namespace = os.readlink("/proc/self/ns/pid")
+        namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         namespace = ""
     return "+".join(part.replace("/", "-") for part in (machine, boot, namespace))

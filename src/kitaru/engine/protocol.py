@@ -94,7 +94,7 @@ def settle(call: Call) -> None:
             extra={"action": "divergence", "exec_id": run.exec_id, "call_key": match.position},
         )
         if match.diverged:
-            error = divergence_error(run.execution, call, payload)
+            error = divergence_error(run.execution, payload)
             run.divergence = error
             raise error
     known = match.record or match.earlier
@@ -147,7 +147,7 @@ def run_call(call: Call) -> Steps:
         try:
             value = yield Invoke(active)
             encoded = run.services.values.encode(value, root="result")
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
+        except Exception as error:
             ended_at = run.clock.now()
             run.call_failed(call.position, error)
             delay = None

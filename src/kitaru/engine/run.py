@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from kitaru.engine.values import Values
     from kitaru.logs import LogCapture
     from kitaru.model import ArtifactRecord, Committed
-    from kitaru.store.contract import Store
-    from kitaru.store.journal_writer import JournalWriter
+    from kitaru.store.contract import Store, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Services:
     """
 
     store: Store
-    writer: JournalWriter
+    writer: Writer
     values: Values
     leases: LeaseKeeper
     clock: Clock

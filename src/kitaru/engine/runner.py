@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,8 @@ from kitaru.engine.context import current_scope
 from kitaru.engine.drive import adrive, drive
 from kitaru.engine.failure import causes, find_signal, record_failure
 from kitaru.engine.journal import OnDivergence
-from kitaru.engine.reopen import positions_to_reopen
 from kitaru.engine.protocol import Fetch, Invoke, Steps
+from kitaru.engine.reopen import positions_to_reopen
 from kitaru.engine.run import Commit, Run
 from kitaru.engine.scope import install_task_factory, remove_task_factory
 from kitaru.engine.values import UserValue
@@ -52,7 +53,7 @@ class FlowCode:
     on_divergence: OnDivergence
 
 
-def run_sync(run: Run, code: FlowCode, on_divergence: OnDivergence | None = None) -> Outcome:
+def run_in_thread(run: Run, code: FlowCode, on_divergence: OnDivergence | None = None) -> Outcome:
     """Run a sync flow in this thread to its outcome.
 
     Raises:
@@ -76,8 +77,10 @@ def run_sync(run: Run, code: FlowCode, on_divergence: OnDivergence | None = None
         return drive(run, run_execution(run, code, on_divergence), invoke)
 
 
-async def run_async(run: Run, code: FlowCode, on_divergence: OnDivergence | None = None) -> Outcome:
-    """Run an async flow on this loop to its outcome; raises as `run_sync` does."""
+async def run_on_loop(
+    run: Run, code: FlowCode, on_divergence: OnDivergence | None = None
+) -> Outcome:
+    """Run an async flow on this loop to its outcome; raises as `run_in_thread` does."""
     loop = asyncio.get_running_loop()
 
     async def invoke(_: object) -> UserValue:
@@ -122,8 +125,7 @@ def _cancelled_from_outside() -> bool:
 
 def _bind(code: FlowCode, run: Run) -> inspect.BoundArguments:
     inputs: Mapping[str, UserValue] = run.services.values.load(run.execution.inputs)
-    bound = inspect.BoundArguments(inspect.signature(code.function), dict(inputs))  # pyright: ignore[reportArgumentType] - an ordered mapping, as every dict
-    return bound
+    return inspect.BoundArguments(inspect.signature(code.function), OrderedDict(inputs))
 
 
 class _held:  # noqa: N801 - a context manager, read as a word
@@ -151,7 +153,7 @@ def run_execution(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
     try:
         value = yield Invoke(None)  # pyright: ignore[reportArgumentType] - the flow itself, not a call
         outcome = yield from _completed(run, value)
-    except BaseException as error:  # noqa: BLE001 - user code may raise anything
+    except BaseException as error:
         if run.store_error is not None:
             # Nothing more can be recorded, least of all a failure. The execution stays recoverable.
             raise run.store_error from error
@@ -237,10 +239,8 @@ def _outcome_of(run: Run, error: BaseException) -> Outcome:
 def _failed(run: Run, error: BaseException) -> Outcome:
     chain = {id(cause) for cause in causes(error)}
     failure: FailureRecord = record_failure(error, run.positions_of(chain))
-    if isinstance(error, KitaruTimeoutError) and error.call_id is None:
-        reason = "timed out"
-    else:
-        reason = None
+    timed_out = isinstance(error, KitaruTimeoutError) and error.call_id is None
+    reason = "timed out" if timed_out else None
     return Outcome(
         status=ExecutionStatus.FAILED, failure=failure, reason=reason, ended_at=run.clock.now()
     )

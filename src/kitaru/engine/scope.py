@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kitaru.engine.context import current_call, current_scope
 
@@ -173,7 +173,7 @@ class ScopedTaskFactory:
         if context is not None:
             options["context"] = context
         if callable(self.former):
-            return self.former(loop, coroutine, **options)
+            return cast("asyncio.Future[object]", self.former(loop, coroutine, **options))
         return asyncio.Task(coroutine, loop=loop, **options)  # pyright: ignore[reportArgumentType, reportUnknownVariableType] - passed through
 
 

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -21,17 +22,22 @@ if TYPE_CHECKING:
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
+@dataclass(slots=True)
 class _State:
     in_flight: Callable[[], list[LocalRun]] | None = None
-    interrupted = False
-    installed = False
+    interrupted: bool = False
+    installed: bool = False
     former: object = None
+
+
+# One per process, as signals and the interpreter's end are.
+_state = _State()
 
 
 def watch(in_flight: Callable[[], list[LocalRun]]) -> None:
     """Wait for these runs when the interpreter ends."""
-    if _State.in_flight is None:
-        _State.in_flight = in_flight
+    if _state.in_flight is None:
+        _state.in_flight = in_flight
         # Private, but what the standard library itself uses to run before its pools close; without
         # it the threads, which are no daemons, are still waited for, only later.
         register = getattr(threading, "_register_atexit", None)
@@ -41,33 +47,33 @@ def watch(in_flight: Callable[[], list[LocalRun]]) -> None:
 
 def install() -> None:
     """Handle Ctrl-C from now on, if this is the main thread, which alone may say so."""
-    if _State.installed or threading.current_thread() is not threading.main_thread():
+    if _state.installed or threading.current_thread() is not threading.main_thread():
         return
     former = signal.getsignal(signal.SIGINT)
     if former in (signal.SIG_IGN, None):
         return  # A background job of a shell, or a handler that Python cannot see: leave it.
-    _State.former = former
+    _state.former = former
     signal.signal(signal.SIGINT, _on_interrupt)
-    _State.installed = True
+    _state.installed = True
 
 
 def was_interrupted() -> bool:
     """Whether Ctrl-C has asked the runs of this process to stop."""
-    return _State.interrupted
+    return _state.interrupted
 
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:
-    running = _State.in_flight() if _State.in_flight is not None else []
+    running = _state.in_flight() if _state.in_flight is not None else []
     if not running:
-        _State.interrupted = False
-        if callable(_State.former):
-            _State.former(number, frame)
+        _state.interrupted = False
+        if callable(_state.former):
+            _state.former(number, frame)
             return
         raise KeyboardInterrupt
-    if _State.interrupted:
+    if _state.interrupted:
         _say("Interrupted again: ending now. What is recorded stays recorded.")
         os._exit(_EXIT_INTERRUPTED)
-    _State.interrupted = True
+    _state.interrupted = True
     names = ", ".join(f"{local.flow} ({local.exec_id})" for local in running[:3])
     more = f" and {len(running) - 3} more" if len(running) > 3 else ""
     _say(
@@ -79,7 +85,7 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _wait_for_all() -> None:
-    while _State.in_flight is not None and (running := _State.in_flight()):
+    while _state.in_flight is not None and (running := _state.in_flight()):
         try:
             # In slices, so that the main thread gets to handle signals on every platform.
             running[0].finished.exception(timeout=0.5)

@@ -22,7 +22,7 @@ from kitaru.engine.loops import run_on_own_loop
 from kitaru.engine.pool import Pool
 from kitaru.engine.reopen import positions_to_reopen
 from kitaru.engine.run import Run, Services
-from kitaru.engine.runner import FlowCode, run_async, run_sync
+from kitaru.engine.runner import FlowCode, run_in_thread, run_on_loop
 from kitaru.engine.values import Values
 from kitaru.errors import KitaruError, LeaseLost
 from kitaru.logs import LogCapture
@@ -139,8 +139,8 @@ class LocalRunner:
     def _run(self, local: LocalRun, code: FlowCode, on_divergence: OnDivergence | None) -> None:
         def attempt(run: Run) -> Outcome:
             if code.is_async:
-                return run_on_own_loop(run_async(run, code, on_divergence))
-            return run_sync(run, code, on_divergence)
+                return run_on_own_loop(run_on_loop(run, code, on_divergence))
+            return run_in_thread(run, code, on_divergence)
 
         def finish() -> None:
             while True:
@@ -155,7 +155,7 @@ class LocalRunner:
     ) -> None:
         try:
             while True:
-                outcome = await run_async(local.run, code, on_divergence)
+                outcome = await run_on_loop(local.run, code, on_divergence)
                 if not self._try_again(local, outcome):
                     break
         except BaseException as error:  # noqa: BLE001 - told to whoever waits

@@ -157,7 +157,7 @@ def retry_execution(exec_id: str, *, on_divergence: str | None = None) -> Execut
     policy = _policy(on_divergence)
     execution = runner.store.get_execution(exec_id)
     if execution.status is not ExecutionStatus.FAILED:
-        raise refuse("retried", exec_id, execution.status, "failed")
+        refuse("retried", exec_id, execution.status, "failed")
     code = load_flow(execution).code
     claimed = retry_here(runner, exec_id)
     if claimed is None:
@@ -243,7 +243,7 @@ def _recoverable(
 ) -> ExecutionRecord:
     execution = runner.store.get_execution(exec_id)
     if execution.status.is_finished:
-        raise refuse("recovered", exec_id, execution.status, "interrupted")
+        refuse("recovered", exec_id, execution.status, "interrupted")
     if execution.status is ExecutionStatus.RUNNING and all(e.id != exec_id for e in lost):
         owner = Owner.parse(execution.lease_owner or "")
         where = f"process {owner.pid}" if owner is not None else "its runner"

@@ -77,4 +77,4 @@ class Observation:
             self._text = None
         stream = sys.stderr
         if text is not None and stream is not None:
-            print(f"Kitaru: {text}", file=stream, flush=True)  # noqa: T201 - told to a person, not logged
+            print(f"Kitaru: {text}", file=stream, flush=True)
