@@ -18,7 +18,7 @@ Rules for every method:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kitaru.model import (
@@ -167,16 +167,18 @@ class Journal(Protocol):
 
         `JournalEntry`: written only while its epoch is current and the execution is running, else
         `held` is False and nothing of this entry is written; the other entries are unaffected. A call
-        row replaces a `running` or `pending` row of its position, never an outcome. Attempts, artifacts
-        and events are added, those already there are left. Metadata replaces the same key. An outcome
-        ends the claim: status, result or failure, `ended_at`, no owner. A `completed` outcome or one
-        that releases to `pending` becomes what it says even if a cancel was asked for meanwhile, except
-        that a release then becomes `cancelled`.
+        row replaces a `running` or `pending` row of its position, never an outcome. Attempts and
+        artifacts are added, those already there are left; events are appended. Metadata replaces the
+        same key. An outcome ends the claim: status, result or failure, `ended_at`, no owner. It becomes
+        what it says even if a cancel was asked for meanwhile, except that a release to `pending` or
+        `waiting` then becomes `cancelled`.
 
         `NewExecution`: if an execution of the same project and flow has the same idempotency key, or
-        one has the same parent and parent position, that one is returned and nothing is written. If
+        one has the same parent and parent position, that one is returned and nothing is written, not
+        even `parent_call`. The same `id` again gives the execution that it has created. If
         `parent_epoch` is given and no longer current, `held` is False. If the parent has a cancel
-        request, `held` is True, `cancel_requested` is True, and nothing is written.
+        request, `held` is True, `cancel_requested` is True, and nothing is written; `execution` is then
+        what an earlier creation left, or None. An unknown parent raises `KitaruNotFoundError`.
 
         Durability: one transaction, one flush, for all of them. If it raises, none was written.
         """
@@ -240,6 +242,21 @@ class Logs(Protocol):
         self, exec_id: str, *, after: int = 0, limit: int | None = None
     ) -> list[tuple[int, EventRecord]]:
         """Return events with their cursor, oldest first."""
+        ...
+
+
+class Writer(Protocol):
+    """The way of many runs' writes into one store; `JournalWriter` is it."""
+
+    def write(self, write: Write) -> Committed:
+        """Commit a write, perhaps together with others', and return what became of it."""
+        ...
+
+    def submit(self, write: Write, done: Callable[[Committed | BaseException], None]) -> None:
+        """As `write`, without waiting: `done` is called from another thread.
+
+        Writes handed over one after the other are committed in that order.
+        """
         ...
 
 

@@ -49,8 +49,7 @@ def retry_execution(
 ) -> ExecutionRecord:
     """Make a failed execution and its failed calls at `reopen` pending."""
     if not session.run("reopen_execution", now, exec_id):
-        error = refuse("retried", exec_id, _status(session, exec_id), "failed")
-        raise error
+        refuse("retried", exec_id, _status(session, exec_id), "failed")
     reopen_calls(session, exec_id, reopen)
     return get_execution(session, exec_id)
 
@@ -59,8 +58,7 @@ def request_cancel(session: Session, exec_id: str, by: str, now: int) -> Executi
     """Cancel an execution and its descendants, or ask their runners to."""
     status = _status(session, exec_id)
     if status.is_finished:
-        error = refuse("cancelled", exec_id, status, "unfinished")
-        raise error
+        refuse("cancelled", exec_id, status, "unfinished")
     session.run("cancel_tree", now, by, exec_id)
     return get_execution(session, exec_id)
 
@@ -72,8 +70,7 @@ def delete_execution(session: Session, exec_id: str) -> None:
     if unfinished is not None:
         found, status = unfinished
         if found == exec_id:
-            error = refuse("deleted", exec_id, ExecutionStatus(status), "finished")
-            raise error
+            refuse("deleted", exec_id, ExecutionStatus(status), "finished")
         message = (
             f"execution {exec_id!r} cannot be deleted while its descendant {found!r} is {status}."
             f" Cancel it with `kitaru executions cancel {found}`, or wait for it."

@@ -17,6 +17,7 @@ from kitaru.model import (
     AttemptRecord,
     CallRecord,
     Committed,
+    ExecutionRecord,
     ExecutionStatus,
     JournalEntry,
     MetadataRecord,
@@ -25,7 +26,7 @@ from kitaru.model import (
     Write,
 )
 from kitaru.store.database import Session
-from kitaru.store.executions import get_execution, reopen_calls
+from kitaru.store.executions import reopen_calls
 from kitaru.store.queries import Row
 from kitaru.store.rows import (
     artifact_from_row,
@@ -35,6 +36,8 @@ from kitaru.store.rows import (
     call_from_row,
     call_to_row,
     created_execution,
+    event_to_row,
+    execution_from_row,
     execution_to_row,
     failure_to_json,
     metadata_from_row,
@@ -54,62 +57,106 @@ _EVER = 0
 
 def commit(session: Session, writes: Sequence[Write]) -> list[Committed]:
     """Write several things; return what became of each, in order."""
-    if len(writes) == 1 and isinstance(writes[0], JournalEntry):
-        return [_write_entry(session, writes[0])]
+    batch = _Batch(session)
     committed = [
-        _write_entry(session, write) if isinstance(write, JournalEntry) else _create(session, write)
+        batch.add_entry(write) if isinstance(write, JournalEntry) else batch.add_execution(write)
         for write in writes
     ]
+    batch.write()
     if len(writes) > 1:
         fault("commit.group")
     return committed
 
 
-def _write_entry(session: Session, entry: JournalEntry) -> Committed:
-    fence = session.row("check_fence", entry.exec_id, entry.epoch)
-    if fence is None:
-        return _LOST
-    exec_id = entry.exec_id
-    if entry.calls:
-        session.run_many("record_call", [call_to_row(exec_id, call) for call in entry.calls])
-    if entry.attempts:
-        rows = [attempt_to_row(exec_id, attempt) for attempt in entry.attempts]
-        session.run_many("record_attempt", rows)
-    if entry.artifacts:
-        rows = [artifact_to_row(exec_id, artifact) for artifact in entry.artifacts]
-        session.run_many("record_artifact", rows)
-    if entry.metadata:
-        rows = [(exec_id, datum.position, datum.key, datum.value) for datum in entry.metadata]
-        session.run_many("record_metadata", rows)
-    if entry.events:
-        rows = [
-            (exec_id, event.kind, event.position, event.payload, event.created_at)
-            for event in entry.events
-        ]
-        session.run_many("record_event", rows)
-    cancel_requested_at: int | None = fence[0]
-    if entry.outcome is not None:
-        session.run(
-            "record_outcome",
-            *_outcome_columns(entry.outcome, cancel_requested_at),
-            exec_id,
-            entry.epoch,
-        )
-        reopen_calls(session, exec_id, entry.outcome.reopen)
-    return _HELD if cancel_requested_at is None else _HELD_AND_CANCELLED
+class _Batch:
+    """The rows of one transaction, gathered so that each table is written once."""
+
+    __slots__ = ("_fences", "_reopened", "_rows", "_session")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        # By statement. Rows of one statement keep their order; statements do not depend on each other.
+        self._rows: dict[str, list[Row]] = {}
+        self._reopened: list[tuple[str, Sequence[str]]] = []
+        # What a claim's fence said in this transaction, in which only its outcome can change it.
+        self._fences: dict[tuple[str, int], Committed] = {}
+
+    def add_entry(self, entry: JournalEntry) -> Committed:
+        exec_id, epoch = entry.exec_id, entry.epoch
+        fence = self._fences.get((exec_id, epoch))
+        if fence is None:
+            fence = self._fences[exec_id, epoch] = self._check_fence(exec_id, epoch)
+        if not fence.held:
+            return fence
+        if entry.calls:
+            self._add("record_call", [call_to_row(exec_id, call) for call in entry.calls])
+        if entry.attempts:
+            rows = [attempt_to_row(exec_id, attempt) for attempt in entry.attempts]
+            self._add("record_attempt", rows)
+        if entry.artifacts:
+            rows = [artifact_to_row(exec_id, artifact) for artifact in entry.artifacts]
+            self._add("record_artifact", rows)
+        if entry.metadata:
+            rows = [(exec_id, datum.position, datum.key, datum.value) for datum in entry.metadata]
+            self._add("record_metadata", rows)
+        if entry.events:
+            self._add("record_event", [event_to_row(exec_id, event) for event in entry.events])
+        if entry.outcome is not None:
+            columns = _outcome_columns(entry.outcome, is_cancelled=fence.cancel_requested)
+            self._session.run("record_outcome", *columns, exec_id, epoch)
+            self._reopened.append((exec_id, entry.outcome.reopen))
+            self._fences[exec_id, epoch] = _LOST
+        return fence
+
+    def add_execution(self, new: NewExecution) -> Committed:
+        cancel_requested = False
+        if new.parent_id is not None:
+            parent = self._session.row("get_parent", new.parent_id)
+            if parent is None:
+                message = f"there is no execution {new.parent_id!r} to be the parent of {new.id!r}."
+                raise KitaruNotFoundError(message)
+            status, epoch, cancel_requested_at = parent
+            if new.parent_epoch is not None and (status, epoch) != ("running", new.parent_epoch):
+                return _LOST
+            cancel_requested = cancel_requested_at is not None
+        if cancel_requested or not self._session.run("insert_execution", *execution_to_row(new)):
+            existing = _find_existing(self._session, new)
+            return Committed(held=True, cancel_requested=cancel_requested, execution=existing)
+        if new.parent_call is not None and new.parent_id is not None:
+            self._add("record_call", [call_to_row(new.parent_id, new.parent_call)])
+        return Committed(held=True, execution=created_execution(new), created=True)
+
+    def write(self) -> None:
+        for name, rows in self._rows.items():
+            self._session.run_many(name, rows)
+        # Last, because an entry may record the failed call that its outcome reopens.
+        for exec_id, positions in self._reopened:
+            reopen_calls(self._session, exec_id, positions)
+
+    def _check_fence(self, exec_id: str, epoch: int) -> Committed:
+        row = self._session.row("check_fence", exec_id, epoch)
+        if row is None:
+            return _LOST
+        return _HELD if row[0] is None else _HELD_AND_CANCELLED
+
+    def _add(self, name: str, rows: list[Row]) -> None:
+        gathered = self._rows.get(name)
+        if gathered is None:
+            self._rows[name] = rows
+        else:
+            gathered += rows
 
 
-def _outcome_columns(outcome: Outcome, cancel_requested_at: int | None) -> Row:
-    status, ended_at = outcome.status, outcome.ended_at
-    failure, spent_retries = outcome.failure, 0
+def _outcome_columns(outcome: Outcome, *, is_cancelled: bool) -> Row:
+    status, failure = outcome.status, outcome.failure
+    spent_retries = 0
     if status in _RELEASES:
-        if status is ExecutionStatus.PENDING and failure is not None:
-            spent_retries = 1
-        failure, ended_at = None, None
-        if cancel_requested_at is not None:
+        if is_cancelled:
             # Nobody would go on with it only to find the request.
-            status, spent_retries = ExecutionStatus.CANCELLED, 0
-            ended_at = outcome.ended_at or cancel_requested_at
+            status = ExecutionStatus.CANCELLED
+        elif failure is not None:
+            spent_retries = 1
+        failure = None
     elif status not in _ENDS:
         message = f"expected an outcome to end a claim, got status {status.value!r}"
         raise KitaruUsageError(message)
@@ -123,42 +170,22 @@ def _outcome_columns(outcome: Outcome, cancel_requested_at: int | None) -> Row:
         None if failure is None else failure_to_json(failure),
         outcome.reason,
         outcome.runnable_at,
-        ended_at,
+        outcome.ended_at,
         spent_retries,
     )
 
 
-def _create(session: Session, new: NewExecution) -> Committed:
-    cancel_requested = False
-    if new.parent_id is not None:
-        parent = session.row("get_parent", new.parent_id)
-        if parent is None:
-            message = f"there is no execution {new.parent_id!r} to be the parent of {new.id!r}."
-            raise KitaruNotFoundError(message)
-        status, epoch, cancel_requested_at = parent
-        if new.parent_epoch is not None and (status, epoch) != ("running", new.parent_epoch):
-            return _LOST
-        cancel_requested = cancel_requested_at is not None
-    if cancel_requested or not session.run("insert_execution", *execution_to_row(new)):
-        exec_id = _find_existing(session, new)
-        existing = None if exec_id is None else get_execution(session, exec_id)
-        return Committed(held=True, cancel_requested=cancel_requested, execution=existing)
-    if new.parent_call is not None and new.parent_id is not None:
-        session.run_many("record_call", [call_to_row(new.parent_id, new.parent_call)])
-    return Committed(held=True, execution=created_execution(new), created=True)
-
-
-def _find_existing(session: Session, new: NewExecution) -> str | None:
+def _find_existing(session: Session, new: NewExecution) -> ExecutionRecord | None:
+    """Return the execution that already is what `new` was to become."""
+    row = None
     if new.idempotency_key is not None:
         row = session.row("find_by_idempotency_key", new.project, new.flow, new.idempotency_key)
-        if row is not None:
-            return row[0]
-    if new.parent_id is not None and new.parent_position is not None:
+    if row is None and new.parent_position is not None:
         row = session.row("find_by_parent_position", new.parent_id, new.parent_position)
-        if row is not None:
-            return row[0]
-    row = session.row("get_status", new.id)
-    return None if row is None else new.id
+    # If neither, it is the same creation, tried again.
+    exec_id = new.id if row is None else row[0]
+    row = session.row("get_execution", exec_id)
+    return None if row is None else execution_from_row(row)
 
 
 def list_calls(session: Session, exec_id: str) -> list[CallRecord]:

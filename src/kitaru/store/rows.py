@@ -320,6 +320,11 @@ def metadata_from_row(row: Row) -> MetadataRecord:
     return MetadataRecord(position=position, key=key, value=value)
 
 
+def event_to_row(exec_id: str, event: EventRecord) -> Row:
+    """Return the parameters of `record_event`."""
+    return (exec_id, event.kind, event.position, event.payload, event.created_at)
+
+
 def event_from_row(row: Row) -> tuple[int, EventRecord]:
     """Return the cursor and the event that a row of `list_events` describes."""
     cursor, kind, position, payload, created_at = row

@@ -85,7 +85,9 @@ SET
     failure = :failure,
     status_reason = :reason,
     runnable_at = coalesce(:runnable_at, runnable_at),
-    ended_at = :ended_at,
+    ended_at = CASE
+        WHEN :status IN ('completed', 'failed', 'cancelled') THEN coalesce(:ended_at, cancel_requested_at)
+    END,
     retries_left = retries_left - CASE WHEN retries_left > 0 THEN :spent_retries ELSE 0 END,
     lease_owner = NULL,
     lease_expires_at = NULL
