@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from typing import Any
 
 from kitaru.codec.lift import Lifter, Lifting
@@ -69,9 +70,18 @@ LOWERED: dict[type, Strategy] = {
 }
 
 
+def _make(cls: Callable[[], UserValue]) -> Callable[[Lifting, dict[Any, Tree]], UserValue]:
+    return lambda *_: cls()
+
+
+def _make_deque(walk: Lifting, tree: dict[Any, Tree]) -> deque[UserValue]:
+    return deque(maxlen=tree[2])
+
+
 def _fill_pairs(walk: Lifting, tree: dict[Any, Tree], value: dict[Any, UserValue]) -> None:
-    # Not by the value's own `update`, which a Counter understands as counting.
-    dict.update(value, walk.pairs(tree[1]))
+    # Not by `update`, which a Counter understands as counting.
+    for key, part in walk.pairs(tree[1]):
+        value[key] = part  # noqa: PERF403 - the dict exists already, for others to refer to
 
 
 def _fill_ordered_dict(
@@ -97,14 +107,14 @@ def _fill_deque(walk: Lifting, tree: dict[Any, Tree], value: deque[UserValue]) -
 
 
 LIFTED: dict[str, Lifter] = {
-    "dict": Lifter(lambda *_: {}, _fill_pairs),
+    "dict": Lifter(_make(dict), _fill_pairs),
     "tuple": Lifter(lambda walk, tree: tuple(walk.items(tree[1]))),
-    "set": Lifter(lambda *_: set(), _fill_set),
+    "set": Lifter(_make(set), _fill_set),
     "frozenset": Lifter(lambda walk, tree: frozenset(walk.items(tree[1]))),
     "bytearray": Lifter(lambda _, tree: bytearray(memoryview(tree[1]))),
-    "ordered_dict": Lifter(lambda *_: OrderedDict(), _fill_ordered_dict),
-    "counter": Lifter(lambda *_: Counter(), _fill_pairs),
-    "default_dict": Lifter(lambda *_: defaultdict(None), _fill_default_dict),
-    "deque": Lifter(lambda _, tree: deque(maxlen=tree[2]), _fill_deque),
+    "ordered_dict": Lifter(_make(OrderedDict), _fill_ordered_dict),
+    "counter": Lifter(_make(Counter), _fill_pairs),
+    "default_dict": Lifter(_make(defaultdict), _fill_default_dict),
+    "deque": Lifter(_make_deque, _fill_deque),
     "slice": Lifter(lambda walk, tree: slice(*walk.items(tree[1]))),
 }

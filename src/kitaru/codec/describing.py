@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any
 
 from kitaru.codec.deep import with_whole_stack
-from kitaru.codec.tree import TAG, Tree, Unreadable, unpack
+from kitaru.codec.tree import TAG, Tree, Unreadable, is_list, is_map, unpack
 from kitaru.errors import KitaruSerializationError
 
 _SHOWN_BYTES = 32
@@ -54,13 +54,13 @@ def preview(data: bytes, *, limit: int = 80) -> str:
 
 def _trimmed(tree: Tree, levels: int) -> Tree:
     """Return a tree without what lies deeper than so many levels."""
-    if not isinstance(tree, list | dict):
-        return tree
-    if levels == 0:
+    if levels == 0 and (is_list(tree) or is_map(tree)):
         return {TAG: "ref", 1: "…"}
-    if isinstance(tree, list):
+    if is_list(tree):
         return [_trimmed(part, levels - 1) for part in tree]
-    return {key: _trimmed(part, levels - 1) for key, part in tree.items()}
+    if is_map(tree):
+        return {key: _trimmed(part, levels - 1) for key, part in tree.items()}
+    return tree
 
 
 def _describe(tree: Tree) -> Any:
@@ -74,9 +74,9 @@ def _describe(tree: Tree) -> Any:
         return tree
     if isinstance(tree, bytes):
         return _bytes("bytes", tree)
-    if isinstance(tree, list):
+    if is_list(tree):
         return [_describe(part) for part in tree]
-    if isinstance(tree, dict):
+    if is_map(tree):
         return _describe_tagged(tree) if TAG in tree else _describe_dict(tree)
     message = f"a {type(tree).__name__} is no part of the format"
     raise Unreadable(message)
@@ -130,7 +130,7 @@ def _bytes(tag: str, content: bytes) -> dict[str, Any]:
 def _class_name(tree: Tree) -> str:
     if isinstance(tree, str):
         return tree
-    if not isinstance(tree, dict):
+    if not is_map(tree):
         message = "a class is missing"
         raise Unreadable(message)
     if tree[TAG] == "def":
@@ -145,12 +145,12 @@ def _class_name(tree: Tree) -> str:
 
 def _attributes(tree: Tree) -> dict[str, Any]:
     found = _describe(tree)
-    if not isinstance(found, dict):
+    if not is_map(found):
         message = "attributes are missing"
         raise Unreadable(message)
     if "$type" in found:
         return {"attributes": found}
-    extra = found.pop("__pydantic_extra__", None) or {}
+    extra: dict[str, Any] = found.pop("__pydantic_extra__", None) or {}
     return {
         **{key: part for key, part in found.items() if not key.startswith("__pydantic_")},
         **extra,
@@ -177,7 +177,7 @@ def _moment(tree: dict[Any, Tree]) -> Any:
     found = _typed(tree[TAG], _text(tree[1]))
     if 2 in tree:
         zone = _describe(tree[2])
-        found["zone"] = zone.get("value", zone) if isinstance(zone, dict) else zone
+        found["zone"] = zone.get("value", zone) if is_map(zone) else zone
     if 3 in tree:
         found["fold"] = _number(tree[3])
     return found
@@ -281,9 +281,9 @@ _SPECIAL: dict[str, Callable[[dict[Any, Tree]], Any]] = {
 
 def _inline(found: Any) -> str:
     """Write a description as people would write the value."""
-    if isinstance(found, list):
+    if is_list(found):
         return f"[{', '.join(map(_inline, found))}]"
-    if not isinstance(found, dict):
+    if not is_map(found):
         return json.dumps(found, ensure_ascii=False)
     if "$pickle" in found:
         return f"<{found['$pickle']}>"

@@ -38,7 +38,7 @@ def refusal(
     """
     path, culprit, reason = _smallest_part(value, refused, root, check)
     advise = advice or _advice
-    message = f"`{path}` ({_article(culprit)}) {reason}. {advise(path)}"
+    message = f"`{path}` (`{type_name(type(culprit))}`) {reason}. {advise(path)}"
     return KitaruSerializationError(message, path=path)
 
 
@@ -49,15 +49,11 @@ def _advice(path: str) -> str:
     )
 
 
-def _article(culprit: UserValue) -> str:
-    return f"`{type_name(type(culprit))}`"
-
-
 def _smallest_part(
-    value: UserValue, refused: Refused, root: str, check: Callable[[UserValue], object]
-) -> tuple[str, UserValue, str]:
+    value: object, refused: Refused, root: str, check: Callable[[UserValue], object]
+) -> tuple[str, object, str]:
     """Search breadth first among the parts that fail for one none of whose own parts fails."""
-    pending = deque([(root, value, refused.reason)])
+    pending: deque[tuple[str, object, str]] = deque([(root, value, refused.reason)])
     seen = {id(value): value}
     failing: dict[int, str | None] = {}
     for _ in range(_MOST_PARTS):
@@ -96,7 +92,7 @@ def _reason(
     return failing[id(part)]
 
 
-def _parts(value: UserValue) -> Iterator[tuple[str, UserValue]]:
+def _parts(value: object) -> Iterator[tuple[str, UserValue]]:
     """Yield the parts of a value with what to append to its path."""
     for kind, parts in _PARTS:
         if isinstance(value, kind):
@@ -154,8 +150,8 @@ def _captured(function: types.FunctionType) -> Iterator[tuple[str, UserValue]]:
 
 _PARTS: tuple[tuple[Any, Callable[[Any], Iterator[tuple[str, UserValue]]]], ...] = (
     (Mapping, _mapping_parts),
-    (list | tuple | deque, _sequence_parts),
-    (set | frozenset, _set_parts),
+    ((list, tuple, deque), _sequence_parts),
+    ((set, frozenset), _set_parts),
     (BaseException, _exception_parts),
     (functools.partial, _partial_parts),
     (types.MethodType, _method_parts),

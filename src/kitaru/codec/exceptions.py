@@ -6,14 +6,14 @@ arguments to `super().__init__`. Tracebacks belong to a process and are not kept
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from kitaru.codec.lift import Lifter, Lifting
 from kitaru.codec.lower import Lowering
 from kitaru.codec.references import lift_class
 from kitaru.codec.state import maker_of, set_state, slots_of, state_of
-from kitaru.codec.tree import TAG, Refused, Tree, Unreadable, UserValue, type_name
+from kitaru.codec.tree import TAG, Refused, Tree, Unreadable, type_name
 
 _blank: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
@@ -53,7 +53,10 @@ def lower_exception(walk: Lowering, value: BaseException) -> Tree:
     tree: dict[Any, Tree] = {TAG: "exception", 1: _class_tree(walk, value)}
     if isinstance(value, BaseExceptionGroup):
         # Before the arguments, which hold the members again: a group is made from its members.
-        tree[7] = [walk.lower(value.message), walk.items(value.exceptions)]
+        tree[7] = [
+            walk.lower(value.message),
+            walk.items(cast("tuple[BaseException, ...]", value.exceptions)),
+        ]
     tree[2] = [_keep(walk, part) for part in value.args]
     tree[3] = walk.mapping(_state(walk, value))
     if value.__cause__ is not None:
@@ -97,13 +100,13 @@ def _state(walk: Lowering, value: BaseException) -> dict[str, Any]:
     return state
 
 
-def _keep(walk: Lowering, part: UserValue) -> Tree:
+def _keep(walk: Lowering, part: object) -> Tree:
     if _can_keep(walk, part):
         return walk.lower(part)
     return f"<{type_name(type(part))} that could not be kept>"
 
 
-def _can_keep(walk: Lowering, part: UserValue) -> bool:
+def _can_keep(walk: Lowering, part: object) -> bool:
     if not walk.lenient or type(part) in walk.plain:
         return True
     if id(part) in walk.left_out:

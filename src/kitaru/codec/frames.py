@@ -6,8 +6,10 @@ mixed types, an index with a frequency, or attributes do not survive. What does 
 
 from __future__ import annotations
 
+import importlib
 import sys
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from kitaru.codec.lift import Lifter, Lifting
@@ -63,7 +65,7 @@ def _arrow_batch(walk: Lowering, value: Any) -> Tree:
     return _arrow(walk, "arrow_batch", value, _only_batch)
 
 
-def _arrow(walk: Lowering, tag: str, value: Any, read: Any) -> Tree:
+def _arrow(walk: Lowering, tag: str, value: Any, read: Callable[[Any], Any]) -> Tree:
     stream = _to_stream(value)
     rebuilt = read(_from_stream(stream))
     if not rebuilt.equals(value, check_metadata=True) or rebuilt.num_rows != value.num_rows:
@@ -77,20 +79,21 @@ def _node(tag: str, stream: bytes, shape: list[int], columns: list[str]) -> dict
     return {TAG: tag, 1: stream, 2: zlib.crc32(stream), 3: shape, 4: columns}
 
 
-def _frame_to_stream(frame: Any, is_same: Any) -> bytes | None:
+def _frame_to_stream(frame: Any, is_same: Callable[[Any], bool]) -> bytes | None:
     try:
-        import pyarrow as pa  # only for tables, and not everybody has it
-    except ImportError:
-        return None
-    try:
+        pa = _pyarrow()
         stream = _to_stream(pa.Table.from_pandas(frame))
         return stream if is_same(_from_stream(stream).to_pandas()) else None
-    except Exception:  # noqa: BLE001 - Arrow, pandas and their extensions raise all sorts of things
+    except Exception:  # noqa: BLE001 - no Arrow here, or an extension of it that raises what it likes
         return None
+
+
+def _pyarrow() -> Any:
+    return importlib.import_module("pyarrow")  # untyped, and only for tables
 
 
 def _to_stream(table: Any) -> bytes:
-    import pyarrow as pa  # only for tables
+    pa = _pyarrow()
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -99,7 +102,7 @@ def _to_stream(table: Any) -> bytes:
 
 
 def _from_stream(stream: bytes) -> Any:
-    import pyarrow as pa  # only for tables
+    pa = _pyarrow()
 
     with pa.ipc.open_stream(stream) as reader:
         return reader.read_all()
@@ -165,7 +168,7 @@ def _only_batch(table: Any) -> Any:
     batches = table.to_batches()
     if len(batches) == 1:
         return batches[0]
-    import pyarrow as pa  # only for tables
+    pa = _pyarrow()
 
     return pa.RecordBatch.from_pylist([], schema=table.schema)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitaru.codec.naming import load_named
-from kitaru.codec.tree import PLAIN, TAG, Tree, Unreadable, UserValue
+from kitaru.codec.tree import PLAIN, TAG, Tree, Unreadable, UserValue, is_list, is_map
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Lifting:
             Unreadable: The tree does not describe a value that can be rebuilt here. Corrupted
                 trees may raise anything else.
         """
-        kind: type[Any] = type(tree)
+        kind: Any = type(tree)  # pyright: ignore[reportUnknownVariableType] - of anything
         if kind is dict:
             tag = tree.get(TAG)
             if tag is None:
@@ -80,7 +80,7 @@ class Lifting:
 
     def items(self, tree: Tree) -> list[UserValue]:
         """Lift a list that must be one."""
-        if type(tree) is not list:
+        if not is_list(tree):
             message = "a list is missing"
             raise Unreadable(message)
         self.fill_list(tree)
@@ -107,19 +107,19 @@ class Lifting:
 
     def _define(self, number: int, tree: Tree) -> UserValue:
         lifter = None
-        if type(tree) is dict:
-            if TAG not in tree:
-                self._defined[number] = tree
-            else:
-                lifter = LIFTERS.get(tree[TAG])
-        elif type(tree) is list:
+        if is_list(tree):
+            self._defined[number] = tree
+        elif is_map(tree) and TAG in tree:
+            lifter = LIFTERS.get(tree[TAG])
+        else:
             self._defined[number] = tree
         if lifter is None or lifter.fill is None:
             value = self.lift(tree)
             self._defined[number] = value
             return value
-        value = self._defined[number] = lifter.make(self, tree)
-        lifter.fill(self, tree, value)
+        node: dict[Any, Tree] = tree
+        value = self._defined[number] = lifter.make(self, node)
+        lifter.fill(self, node, value)
         return value
 
     def named(self, name: Tree) -> Any:

@@ -53,7 +53,7 @@ def stable_module_name(target: Any) -> str:
 def find_in(module: ModuleType, qualname: str) -> Any:
     """Return what a dotted name means in a module, or None."""
     first, *rest = qualname.split(".")
-    found = vars(module).get(first)
+    found: Any = vars(module).get(first)
     if found is None:
         # Packages that load their parts on demand answer for them in a module-level `__getattr__`.
         try:
@@ -64,9 +64,7 @@ def find_in(module: ModuleType, qualname: str) -> Any:
         if not isinstance(found, type):
             return None
         found = vars(found).get(part)
-    if isinstance(found, staticmethod | classmethod):
-        found = found.__func__
-    return found
+    return found.__func__ if type(found) in (staticmethod, classmethod) else found
 
 
 def load_named(name: str) -> Any:

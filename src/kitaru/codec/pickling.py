@@ -64,7 +64,9 @@ def _reason(error: Exception) -> str:
 def _pickler_class() -> Any:
     import cloudpickle  # costs 10 ms that most processes never need
 
-    class Pickler(cloudpickle.CloudPickler):
+    base: Any = cloudpickle.CloudPickler  # untyped
+
+    class Pickler(base):
         """Names the classes of scripts by file, so that other processes get their own class."""
 
         def reducer_override(self, obj: Any) -> Any:
@@ -73,7 +75,7 @@ def _pickler_class() -> Any:
                 if name is not None and name.rpartition(":")[0] != obj.__module__:
                     return load_named, (name,)
             elif isinstance(obj, _SILENTLY_CHANGED) and not _is_memory_file(obj):
-                message = f"cannot pickle {type_name(type(obj))!r} object"
+                message = f"cannot pickle {type_name(obj.__class__)!r} object"
                 raise pickle.PicklingError(message)
             return super().reducer_override(obj)
 

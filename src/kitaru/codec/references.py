@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import types
 import typing
 from typing import Any
@@ -71,7 +69,9 @@ def _lift_generic_model(walk: Lifting, tree: dict[Any, Tree]) -> type:
     from pydantic import BaseModel  # only where a model is decoded
 
     origin = lift_class(walk, tree[1], BaseModel)
-    return BaseModel.__class_getitem__.__func__(origin, tuple(walk.items(tree[2])))  # type: ignore[attr-defined]
+    # Pydantic's own, past an override in the class.
+    getter: Any = BaseModel.__class_getitem__
+    return getter.__func__(origin, tuple(walk.items(tree[2])))
 
 
 def _function(walk: Lowering, value: Any) -> Tree:
@@ -114,10 +114,11 @@ def _make_alias(kind: str, origin: Any, arguments: tuple[Any, ...]) -> Any:
         return types.GenericAlias(origin, arguments)
     if kind == "literal":
         return typing.Literal[arguments]
-    if not issubclass(origin, typing.Generic):  # type: ignore[arg-type]
+    generic: Any = typing.Generic
+    if not issubclass(origin, generic):
         message = "only user-defined generic classes are rebuilt"
         raise TypeError(message)
-    return typing.Generic.__class_getitem__.__func__(origin, arguments)  # type: ignore[attr-defined]
+    return generic.__class_getitem__.__func__(origin, arguments)
 
 
 def _lift_alias(walk: Lifting, tree: dict[Any, Tree]) -> Any:
@@ -136,10 +137,12 @@ def _typing_union(walk: Lowering, value: Any) -> Tree:
 
 
 def _lift_union(walk: Lifting, tree: dict[Any, Tree]) -> Any:
-    members = walk.items(tree[2])
+    union, *members = walk.items(tree[2])
     if tree[1] == "Union":
-        return typing.Union[tuple(members)]  # noqa: UP007 - not the same as `|`
-    return functools.reduce(operator.or_, members)
+        return typing.Union[(union, *members)]
+    for member in members:
+        union = union | member
+    return union
 
 
 LOWERED: dict[type, Strategy] = {

@@ -9,7 +9,7 @@ the two cannot be confused.
 from __future__ import annotations
 
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 
@@ -47,7 +47,17 @@ class Unreadable(Exception):  # noqa: N818 - becomes a KitaruSerializationError 
     """Kept bytes do not describe a value that can be rebuilt here."""
 
 
-def type_name(cls: type) -> str:
+def is_list(tree: Tree) -> TypeGuard[list[Tree]]:
+    """Whether a tree is a list."""
+    return type(tree) is list
+
+
+def is_map(tree: Tree) -> TypeGuard[dict[Any, Tree]]:
+    """Whether a tree is a map, tagged or not."""
+    return type(tree) is dict
+
+
+def type_name(cls: type[Any]) -> str:
     """Return a class's name as people write it, such as `socket.socket` or `dict`."""
     return (
         cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

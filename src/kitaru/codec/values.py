@@ -174,14 +174,14 @@ def is_immutable(value: object) -> bool:
     return kind in (tuple, frozenset) and _is_immutable_throughout(value)
 
 
-def _is_immutable_throughout(value: tuple[UserValue, ...] | frozenset[UserValue]) -> bool:
-    pending: list[object] = [value]
+def _is_immutable_throughout(value: Any) -> bool:
+    pending: list[Any] = [value]
     for _ in range(_IMMUTABLE_CHECKS):
         if not pending:
             return True
         part = pending.pop()
         kind: type[Any] = type(part)
-        if isinstance(part, tuple | frozenset) and kind in (tuple, frozenset):
+        if kind is tuple or kind is frozenset:
             pending.extend(part)
         elif kind not in _IMMUTABLE and not isinstance(part, enum.Enum):
             return False
