@@ -66,6 +66,7 @@ class Flow(Generic[P, R]):
         if self._code is None:
             self._code = FlowCode(
                 function=self._function,
+                signature=self.binder.signature,
                 is_async=inspect.iscoroutinefunction(self._function),
                 code_hash=hash_of_module(self._function),
                 on_divergence=self._on_divergence,

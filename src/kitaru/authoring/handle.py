@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kitaru.engine.context import current_scope
 from kitaru.engine.failure import execution_error
-from kitaru.errors import KitaruContextError, KitaruStateError, KitaruTimeoutError
-from kitaru.model import ExecutionRecord, ExecutionStatus
+from kitaru.errors import KitaruContextError, KitaruStateError, KitaruTimeoutError, LeaseLost
+from kitaru.model import ExecutionRecord, ExecutionStatus, Outcome, StoredValue
 
 if TYPE_CHECKING:
     from kitaru.client.models import Execution, LogEntry
@@ -65,7 +65,9 @@ class FlowHandle(Generic[R]):
         while True:
             remaining = None if timeout is None else timeout - (time.monotonic() - began)
             if (local := self._in_flight()) is not None:
-                self._join(local, remaining)
+                outcome = self._join(local, remaining)
+                if outcome is not None and outcome.status is ExecutionStatus.COMPLETED:
+                    return self._load(outcome.result)
             elif (row := self._row()).status.is_finished:
                 return self._result(row)
             elif remaining is None or remaining > 0:
@@ -122,7 +124,9 @@ class FlowHandle(Generic[R]):
             if (local := self._in_flight()) is not None:
                 # Shielded: who stops waiting does not stop the execution.
                 await asyncio.wait((asyncio.wrap_future(local.finished),))
-                self._left(local)
+                outcome = self._left(local)
+                if outcome is not None and outcome.status is ExecutionStatus.COMPLETED:
+                    return self._load(outcome.result)
             elif (row := await asyncio.to_thread(self._row)).status.is_finished:
                 return self._result(row)
             else:
@@ -139,33 +143,33 @@ class FlowHandle(Generic[R]):
             local, self._local = self._local, None
         return local
 
-    def _join(self, local: LocalRun, timeout: float | None) -> None:
-        """Wait for a run of this process to leave it."""
+    def _join(self, local: LocalRun, timeout: float | None) -> Outcome | None:
+        """Wait for a run of this process to leave it; None if it has not by then."""
         try:
             local.finished.exception(timeout)
         except TimeoutError:
-            return
-        self._left(local)
+            return None
+        return self._left(local)
 
-    def _left(self, local: LocalRun) -> None:
-        """Look at a run that has just left this process without saying how it ended."""
+    def _left(self, local: LocalRun) -> Outcome | None:
+        """Return how a run of this process ended; None if it goes on elsewhere.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C stopped it.
+            BaseException: What kept its runner from having an outcome.
+        """
         from kitaru.worker import interrupt
 
         self._local = None
         local.observation.observe()
-        error = local.finished.exception()
         self._check_own_run()
-        if error is not None:
-            from kitaru.errors import LeaseLost
-
-            if isinstance(error, LeaseLost):
-                return  # Another process has it: its row tells how it goes on.
-            raise error
-        if (
-            local.finished.result().status is ExecutionStatus.PENDING
-            and interrupt.was_interrupted()
-        ):
+        error = local.finished.exception()
+        if isinstance(error, LeaseLost):
+            return None
+        outcome = local.finished.result()
+        if outcome.status is ExecutionStatus.PENDING and interrupt.was_interrupted():
             raise KeyboardInterrupt
+        return outcome
 
     def _check_own_run(self) -> None:
         """Stop waiting when the flow that waits, if one does, must itself stop."""
@@ -174,13 +178,16 @@ class FlowHandle(Generic[R]):
             scope.run.check()
 
     def _result(self, row: ExecutionRecord) -> R:
-        values = self._runner.services.values
-        local = self._local
-        if local is not None:
-            local.observation.observe()
-        if row.status is ExecutionStatus.COMPLETED and row.result is not None:
-            return values.load(row.result)
-        raise execution_error(row, allow_pickle=values.allow_pickle)
+        if self._local is not None:
+            self._local.observation.observe()
+        if row.status is ExecutionStatus.COMPLETED:
+            return self._load(row.result)
+        raise execution_error(row, allow_pickle=self._runner.services.values.allow_pickle)
+
+    def _load(self, result: StoredValue | None) -> R:
+        assert result is not None  # noqa: S101 - a completed execution has a result, by CHECK
+        value: R = self._runner.services.values.load(result)
+        return value
 
     def _may_block(self) -> None:
         local = self._runner.find(self._exec_id)

@@ -139,7 +139,8 @@ def submit_flow(
 def _new_execution(
     runner: LocalRunner, flow: Flow[..., Any], arguments: Mapping[str, Any], options: RunOptions
 ) -> NewExecution:
-    values, present = runner.services.values, runner.settings
+    # The settings of this moment: the runner may be older than the last `configure()`.
+    values, present = runner.services.values, settings.current()
     inputs = values.keep(values.encode(dict(arguments), root="inputs"))
     retries = options.retries if options.retries is not None else present.retries or 0
     cache = options.cache if options.cache is not None else present.cache

@@ -48,6 +48,7 @@ class FlowCode:
     """
 
     function: Callable[..., Any]
+    signature: inspect.Signature
     is_async: bool
     code_hash: str
     on_divergence: OnDivergence
@@ -125,7 +126,7 @@ def _cancelled_from_outside() -> bool:
 
 def _bind(code: FlowCode, run: Run) -> inspect.BoundArguments:
     inputs: Mapping[str, UserValue] = run.services.values.load(run.execution.inputs)
-    return inspect.BoundArguments(inspect.signature(code.function), OrderedDict(inputs))
+    return inspect.BoundArguments(code.signature, OrderedDict(inputs))
 
 
 class _held:  # noqa: N801 - a context manager, read as a word

@@ -7,6 +7,7 @@ shuts its thread pools down, because flows may still need them.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -38,11 +39,10 @@ def watch(in_flight: Callable[[], list[LocalRun]]) -> None:
     """Wait for these runs when the interpreter ends."""
     if _state.in_flight is None:
         _state.in_flight = in_flight
-        # Private, but what the standard library itself uses to run before its pools close; without
-        # it the threads, which are no daemons, are still waited for, only later.
-        register = getattr(threading, "_register_atexit", None)
-        if register is not None:
-            register(_wait_for_all)
+        # Private, but what the standard library itself uses to run before its pools close: a flow may
+        # still need them. `atexit` comes after that, which is better than not to wait at all.
+        register = getattr(threading, "_register_atexit", atexit.register)
+        register(_wait_for_all)
 
 
 def install() -> None:

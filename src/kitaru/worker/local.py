@@ -1,16 +1,18 @@
 """The runs of this process on one store: their threads and tasks, and who waits for them.
 
 A sync flow runs in a thread of its own, an async one as a task on the loop it was started on or else on a
-loop in a thread. Those threads are not daemons, and the interpreter waits for them before it shuts
-anything down, so that a script may end without `.wait()`.
+loop in a thread. The interpreter waits for them before it shuts anything down (`interrupt.py`), so that a
+script may end without `.wait()`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -85,6 +87,8 @@ class LocalRunner:
             threads=Pool(_BLOCKING_THREADS, name="kitaru-store"),
         )
         self._flusher = Flusher(writer, leases.runs)
+        # As many as there are flows: a flow may wait for another.
+        self._threads = Pool(sys.maxsize, name="kitaru-flow")
         self._lock = threading.Lock()
         self._runs: dict[str, LocalRun] = {}
 
@@ -128,15 +132,14 @@ class LocalRunner:
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
         else:
-            thread = threading.Thread(
-                target=self._run, args=(local, code, on_divergence), name=f"kitaru-{local.flow}"
+            self._threads.put(
+                lambda: contextvars.Context().run(self._run, local, code, on_divergence)
             )
-            # A thread started by a daemon thread would be one too, and die with the script.
-            thread.daemon = False
-            thread.start()
         return local
 
     def _run(self, local: LocalRun, code: FlowCode, on_divergence: OnDivergence | None) -> None:
+        threading.current_thread().name = f"kitaru-{local.flow}"
+
         def attempt(run: Run) -> Outcome:
             if code.is_async:
                 return run_on_own_loop(run_on_loop(run, code, on_divergence))
