@@ -1,0 +1,44 @@
+"""From a URL to its place for blobs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from kitaru.blobs.contract import BlobStore
+from kitaru.blobs.local import LocalBlobs
+from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+
+_DRIVE = re.compile(r"/[A-Za-z]:")
+
+
+def open_blobs(url: str) -> BlobStore:
+    """Return the place for blobs at `url`, such as `file:///absolute/folder`.
+
+    The folder is created with the first blob.
+
+    Raises:
+        KitaruUsageError: It is no URL of a place for blobs.
+        KitaruFeatureNotAvailableError: Places of its kind cannot be opened here.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        message = f"expected the URL of a folder such as 'file:///home/me/blobs', got: {url!r}"
+        raise KitaruUsageError(message)
+    if scheme != "file":
+        message = (
+            f"blobs at {scheme!r} URLs are not available in this version."
+            f" Use a folder: 'file:///path/to/folder'."
+        )
+        raise KitaruFeatureNotAvailableError(message)
+    path = unquote(rest)
+    if not path.startswith("/"):
+        message = (
+            f"expected an absolute path after 'file://', got: {url!r}."
+            f" Write three slashes: 'file:///{path}'"
+        )
+        raise KitaruUsageError(message)
+    path = "/" + path.lstrip("/")
+    return LocalBlobs(Path(os.path.normpath(path[1:] if _DRIVE.match(path) else path)))
