@@ -1,4 +1,8 @@
-"""Blobs as files in a folder: `ab/cd/abcd…`, each written aside and moved into place when complete."""
+"""Blobs as files in a folder: `ab/abcd…`, each written aside and moved into place when complete.
+
+One level of 256 folders: a million blobs make 4,000 files in each, which file systems take easily, while a
+second level would let nearly every blob wait for new folders to be flushed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,18 +92,17 @@ class LocalBlobs:
 
     def list_digests(self) -> Iterator[str]:
         with _telling("listed", self.root):
-            for outer in _folders(self.root):
-                for inner in _folders(outer):
-                    for file in sorted(inner.iterdir()):
-                        if _DIGEST.fullmatch(file.name):
-                            yield file.name
+            for folder in _folders(self.root):
+                for file in sorted(folder.iterdir()):
+                    if _DIGEST.fullmatch(file.name):
+                        yield file.name
 
     def _path(self, digest: str) -> Path:
         # Digests come from rows and over the network; no other text may become a path.
         if not _DIGEST.fullmatch(digest):
             message = f"expected a SHA-256 digest of 64 hexadecimal digits, got: {digest!r}"
             raise KitaruUsageError(message)
-        return self.root / digest[:2] / digest[2:4] / digest
+        return self.root / digest[:2] / digest
 
     def _write(self, path: Path, data: bytes) -> None:
         aside = self.root / _PARTIAL
@@ -122,12 +125,12 @@ class LocalBlobs:
             return
         folder.mkdir(parents=True, exist_ok=True)
         # A new folder is durable once the folder above it is flushed.
-        for above in (folder.parent, self.root, self.root.parent):
-            _flush_folder(above)
+        _flush_folder(self.root)
+        _flush_folder(self.root.parent)
 
 
 @contextmanager
-def _telling(action: str, path: Path) -> Iterator[None]:
+def _telling(action: str, path: Path) -> Generator[None]:
     try:
         yield
     except FileNotFoundError:
