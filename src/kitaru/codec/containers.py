@@ -71,7 +71,10 @@ LOWERED: dict[type, Strategy] = {
 
 
 def _make(cls: Callable[[], UserValue]) -> Callable[[Lifting, dict[Any, Tree]], UserValue]:
-    return lambda *_: cls()
+    def make(walk: Lifting, tree: dict[Any, Tree]) -> UserValue:
+        return cls()
+
+    return make
 
 
 def _make_deque(walk: Lifting, tree: dict[Any, Tree]) -> deque[UserValue]:

@@ -51,12 +51,10 @@ def lower_exception(walk: Lowering, value: BaseException) -> Tree:
             if not walk.lenient:
                 raise
     tree: dict[Any, Tree] = {TAG: "exception", 1: _class_tree(walk, value)}
-    if isinstance(value, BaseExceptionGroup):
+    members = _members(value)
+    if members is not None:
         # Before the arguments, which hold the members again: a group is made from its members.
-        tree[7] = [
-            walk.lower(value.message),
-            walk.items(cast("tuple[BaseException, ...]", value.exceptions)),
-        ]
+        tree[7] = walk.items(members)
     tree[2] = [_keep(walk, part) for part in value.args]
     tree[3] = walk.mapping(_state(walk, value))
     if value.__cause__ is not None:
@@ -66,6 +64,12 @@ def lower_exception(walk: Lowering, value: BaseException) -> Tree:
     if value.__suppress_context__:
         tree[6] = True
     return tree
+
+
+def _members(value: BaseException) -> tuple[str, tuple[BaseException, ...]] | None:
+    if not isinstance(value, BaseExceptionGroup):
+        return None
+    return value.message, cast("BaseExceptionGroup[BaseException]", value).exceptions
 
 
 def _class_tree(walk: Lowering, value: BaseException) -> Tree:
@@ -81,13 +85,15 @@ def _class_tree(walk: Lowering, value: BaseException) -> Tree:
         return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _state(walk: Lowering, value: BaseException) -> dict[str, Any]:
+def _state(walk: Lowering, value: object) -> dict[str, Any]:
+    cls: type[Any] = value.__class__
     left_out = {"__suppress_context__"}
-    if isinstance(value, BaseExceptionGroup):
+    bases = cls.__mro__
+    if BaseExceptionGroup in bases:
         left_out |= {"message", "exceptions"}
-    elif isinstance(value, AttributeError):
+    elif AttributeError in bases:
         left_out.add("obj")  # the object that merely lacked the name, however large it is
-    slots = slots_of(type(value))
+    slots = slots_of(cls)
     state: dict[str, Any] = {}
     for name, part in state_of(value).items():
         if name in left_out:
@@ -125,8 +131,8 @@ def _make(walk: Lifting, tree: dict[Any, Tree]) -> BaseException:
         message = f"class {cls.__qualname__!r} cannot be rebuilt from its attributes"
         raise Unreadable(message)
     if 7 in tree:
-        message, members = tree[7]
-        return _make_blank(cls, walk.lift(message), walk.items(members))
+        message, members = walk.items(tree[7])
+        return _make_blank(cls, message, list(members))
     return _make_blank(cls, "", [])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from kitaru.codec.naming import load_named
 from kitaru.codec.tree import PLAIN, TAG, Tree, Unreadable, UserValue, is_list, is_map
@@ -117,7 +117,7 @@ class Lifting:
             value = self.lift(tree)
             self._defined[number] = value
             return value
-        node: dict[Any, Tree] = tree
+        node = cast("dict[Any, Tree]", tree)  # because it has a lifter
         value = self._defined[number] = lifter.make(self, node)
         lifter.fill(self, node, value)
         return value

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+import msgspec
+
 from kitaru.codec import (
     arrays,
     atoms,
@@ -51,8 +53,8 @@ def _object(walk: Lowering, value: object) -> Tree:
     return {TAG: kind_of(cls), 1: class_tree(walk, cls), 2: walk.mapping(state_of(value))}
 
 
-def _struct(walk: Lowering, value: Any) -> Tree:
-    cls: type[Any] = type(value)
+def _struct(walk: Lowering, value: msgspec.Struct) -> Tree:
+    cls = type(value)
     state = {name: getattr(value, name) for name in value.__struct_fields__}
     return {TAG: "struct", 1: class_tree(walk, cls), 2: walk.mapping(state)}
 

@@ -70,17 +70,21 @@ def _pickler_class() -> Any:
         """Names the classes of scripts by file, so that other processes get their own class."""
 
         def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, type | types.FunctionType):
+            if _is_named(obj):
                 name = find_name(obj)
                 if name is not None and name.rpartition(":")[0] != obj.__module__:
                     return load_named, (name,)
-            elif isinstance(obj, _SILENTLY_CHANGED) and not _is_memory_file(obj):
+            elif _would_change(obj):
                 message = f"cannot pickle {type_name(obj.__class__)!r} object"
                 raise pickle.PicklingError(message)
-            return super().reducer_override(obj)
+            return base.reducer_override(self, obj)
 
     return Pickler
 
 
-def _is_memory_file(value: Any) -> bool:
-    return isinstance(value, io.BytesIO | io.StringIO)
+def _is_named(value: object) -> bool:
+    return isinstance(value, type | types.FunctionType)
+
+
+def _would_change(value: object) -> bool:
+    return isinstance(value, _SILENTLY_CHANGED) and not isinstance(value, io.BytesIO | io.StringIO)

@@ -15,7 +15,7 @@ _ALIASES: dict[str, Any] = {
     "typing": type(typing.Generic[typing.TypeVar("T")]),
     "literal": type(typing.Literal[1]),
 }
-_UNION_TYPE = type(typing.Optional[int])  # noqa: UP045 - differs from the type of `int | None`
+_UNION_TYPE: type = type(typing.Optional[int])  # noqa: UP045 - differs from the type of `int | None`
 
 
 def class_tree(walk: Lowering, cls: type) -> Tree:
@@ -145,14 +145,14 @@ def _lift_union(walk: Lifting, tree: dict[Any, Tree]) -> Any:
     return union
 
 
-LOWERED: dict[type, Strategy] = {
+LOWERED: dict[Any, Strategy] = {
     type: Strategy(lower_class, late=True),
     types.FunctionType: Strategy(_function, late=True),
     types.BuiltinFunctionType: Strategy(_function, late=True),
     types.UnionType: Strategy(_union, late=True),
     _UNION_TYPE: Strategy(_typing_union, late=True),
-    **{kind: _alias(name) for name, kind in _ALIASES.items()},
 }
+LOWERED.update({kind: _alias(name) for name, kind in _ALIASES.items()})
 LIFTED: dict[str, Lifter] = {
     "class": Lifter(lambda walk, tree: walk.named_class(tree[1])),
     "generic_model": Lifter(_lift_generic_model),

@@ -20,7 +20,7 @@ _PLAIN: dict[Any, Callable[[Any], Any]] = {
 }
 
 
-def _namedtuple(walk: Lowering, value: Any) -> Tree:
+def _namedtuple(walk: Lowering, value: object) -> Tree:
     cls: Any = type(value)
     tree: dict[Any, Tree] = {
         TAG: "namedtuple",
@@ -34,7 +34,7 @@ def _namedtuple(walk: Lowering, value: Any) -> Tree:
     return tree
 
 
-def _subclass(walk: Lowering, value: Any) -> Tree:
+def _subclass(walk: Lowering, value: object) -> Tree:
     cls: type[Any] = type(value)
     base = next(base for base in BUILTIN_BASES if issubclass(cls, base))
     return {
@@ -67,7 +67,8 @@ def _lift_namedtuple(walk: Lifting, tree: dict[Any, Tree]) -> Any:
     if list(cls._fields) != tree[2]:
         message = f"the fields of {cls.__qualname__!r} are no longer {tree[2]!r}"
         raise Unreadable(message)
-    value = tuple.__new__(cls, walk.items(tree[3]))
+    maker: Any = tuple
+    value = maker.__new__(cls, walk.items(tree[3]))
     if 4 in tree:
         set_state(value, walk.lift(tree[4]))
     return value

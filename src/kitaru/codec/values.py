@@ -180,7 +180,7 @@ def _is_immutable_throughout(value: Any) -> bool:
         if not pending:
             return True
         part = pending.pop()
-        kind: type[Any] = type(part)
+        kind: Any = type(part)  # pyright: ignore[reportUnknownVariableType] - of anything
         if kind is tuple or kind is frozenset:
             pending.extend(part)
         elif kind not in _IMMUTABLE and not isinstance(part, enum.Enum):

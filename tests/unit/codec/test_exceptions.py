@@ -21,12 +21,15 @@ class SlottedError(Exception):
 
 
 class Batch(ExceptionGroup[Exception]):
-    def __new__(cls, errors: list[Exception], label: str) -> Batch:
+    def __new__(cls, errors: Any, label: Any) -> Batch:  # pyright: ignore[reportInconsistentConstructor] - the point
         made = super().__new__(cls, label, errors)
         made.label = label
         return made
 
     label: str
+
+
+make_batch: Any = Batch  # whose parameters are not those of its base
 
 
 def raised(error: BaseException) -> BaseException:
@@ -56,7 +59,7 @@ def raised(error: BaseException) -> BaseException:
         FussyError(5, detail=[1]),
         ExceptionGroup("g", [ValueError(1), ExceptionGroup("h", [KeyError(2)])]),
         BaseExceptionGroup("g", [KeyboardInterrupt()]),
-        Batch([ValueError(1)], "label"),
+        make_batch([ValueError(1)], "label"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -141,7 +141,7 @@ ODD_FRAME.attrs["source"] = {"nested": [1]}
     [
         FRAME,
         FRAME.set_index(["number", "text"]),
-        FRAME[["number"]].rename(columns={"number": 7}),
+        FRAME[["number"]].set_axis([7], axis=1),
         pd.DataFrame({"a": [1.0, np.nan]}, index=pd.RangeIndex(5, 9, 2)),
         ODD_FRAME,
         pd.DataFrame(),
@@ -149,7 +149,7 @@ ODD_FRAME.attrs["source"] = {"nested": [1]}
         pd.DataFrame({"a": [[1], [2, 3]]}),
         pd.DataFrame([[1, 2]], columns=["same", "same"]),
         FRAME["text"],
-        FRAME["moment"].rename(("tuple", "name")),
+        pd.Series(FRAME["moment"], name=("tuple", "name")),
         pd.Series([1, "a", None]),
         pd.Series([1.5, 2.5], index=pd.date_range("2020", periods=2, freq="D")),
         pd.date_range("2020", periods=3),

@@ -88,7 +88,7 @@ def test_cycle_through_dict_object_and_deque_survives() -> None:
 
 
 @pytest.mark.parametrize(
-    "late", [tuple, lambda parts: Pair(*parts, 1), Tagged, lambda parts: Knot(*parts)]
+    "late", [tuple, lambda parts: Pair(parts[0], 1), Tagged, lambda parts: Knot(*parts)]
 )
 def test_cycle_through_a_late_value_survives(late: Any) -> None:
     inner: list[Any] = []
