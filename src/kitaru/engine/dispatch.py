@@ -170,23 +170,22 @@ class Limiter:
         self._lock = threading.Lock()
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def put(self, start: Callable[[], None]) -> None:
-        """Call `start` now, or when an earlier call is over."""
+    def enter(self, start: Callable[[], None]) -> bool:
+        """Return whether a call may start now; if not, `start` is kept for later."""
         with self._lock:
             if self._free == 0:
                 self._waiting.append(start)
-                return
+                return False
             self._free -= 1
-        start()
+            return True
 
-    def over(self) -> None:
-        """Note that a call is over, and start the next."""
+    def leave(self) -> Callable[[], None] | None:
+        """Note that a call is over, and return what starts the next one, if one waits."""
         with self._lock:
-            if not self._waiting:
-                self._free += 1
-                return
-            start = self._waiting.popleft()
-        start()
+            if self._waiting:
+                return self._waiting.popleft()
+            self._free += 1
+            return None
 
 
 def submit(call: Call, waits_for: Futures, limiter: Limiter | None = None) -> CheckpointFuture[Any]:
@@ -202,29 +201,37 @@ def submit(call: Call, waits_for: Futures, limiter: Limiter | None = None) -> Ch
         # Recorded: the value is there at once, without a thread.
         _resolve(future, lambda: drive(run, run_call(call), _invoke))
         return future
-    on_loop = call.spec.is_async and run.loop is not None
     context = contextvars.copy_context()
-
-    def start() -> None:
-        if on_loop:
-            loop = run.loop
-            assert loop is not None  # noqa: S101 - on_loop says so
-            loop.call_soon_threadsafe(
-                _start_task, future, _asubmitted(call, waits_for), limiter, context=context
-            )
-        else:
-            run.pool().put(lambda: context.run(_run_job, future, waits_for, limiter))
-
-    if on_loop:
+    if call.spec.is_async and run.loop is not None:
+        loop = run.loop
         scope.unorder_after_yield()
+
+        def start() -> None:
+            task = _asubmitted(call, waits_for)
+            loop.call_soon_threadsafe(_start_task, future, task, limiter, context=context)
+
+        if limiter is None or limiter.enter(start):
+            start()
+        return future
+
+    def job() -> None:
+        context.run(_run_job, future, waits_for)
+
     if limiter is None:
-        start()
-    else:
-        limiter.put(start)
+        run.pool().put(job)
+    elif limiter.enter(job):
+        run.pool().put(lambda: _run_all(job, limiter))
     return future
 
 
-def _run_job(future: CheckpointFuture[Any], waits_for: Futures, limiter: Limiter | None) -> None:
+def _run_all(job: Callable[[], None] | None, limiter: Limiter) -> None:
+    """Run a call and then, in the same thread, those that waited for it to be over."""
+    while job is not None:
+        job()
+        job = limiter.leave()
+
+
+def _run_job(future: CheckpointFuture[Any], waits_for: Futures) -> None:
     call = future.call
     run = call.scope.run
 
@@ -238,12 +245,8 @@ def _run_job(future: CheckpointFuture[Any], waits_for: Futures, limiter: Limiter
             return run_on_own_loop(_adopted(call))
         return drive(run, run_call(call), _invoke)
 
-    try:
-        if future.set_running_or_notify_cancel():
-            _resolve(future, compute)
-    finally:
-        if limiter is not None:
-            limiter.over()
+    if future.set_running_or_notify_cancel():
+        _resolve(future, compute)
 
 
 async def _adopted(call: Call) -> UserValue:
@@ -270,14 +273,16 @@ def _start_task(
 ) -> None:
     if not future.set_running_or_notify_cancel():
         coroutine.close()
+        if limiter is not None and (following := limiter.leave()) is not None:
+            following()
         return
     # Made by hand, past the loop's task factory: the body's task is no scope of the flow's.
     task = asyncio.Task(coroutine, loop=asyncio.get_running_loop())
     future.call.scope.run.adopt(task)
 
     def done(task: asyncio.Task[Any]) -> None:
-        if limiter is not None:
-            limiter.over()
+        if limiter is not None and (following := limiter.leave()) is not None:
+            following()
         _resolve(future, task.result)
 
     task.add_done_callback(done)

@@ -7,6 +7,7 @@ mark once, because binding a tuple costs a fraction of binding a mapping.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ _SQL = Path(__file__).with_name("sql")
 _PARAMETER = re.compile(r"'(?:''|[^'])*'|\"[^\"]*\"|::|:(\w+)")
 
 
+# The row of an INSERT, if it is made of marks alone.
+_VALUES = re.compile(r"VALUES\s*(\((?:\s*(?:\?|%s)\s*,?)+\))")
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement, and how its arguments become the driver's.
@@ -40,6 +45,23 @@ class Statement:
     text: str
     parameters: tuple[str, ...]
     arrange: Callable[[Row], Row] | None
+
+    def for_rows(self, count: int) -> str | None:
+        """Return the text that does for `count` rows at once what this does for one.
+
+        None if that cannot be told from the text: it has no `VALUES (...)` of parameters alone.
+        """
+        return _for_rows(self.text, count)
+
+
+@functools.lru_cache(maxsize=64)
+def _for_rows(text: str, count: int) -> str | None:
+    if count == 1:
+        return text
+    found = _VALUES.search(text)
+    if found is None:
+        return None
+    return f"{text[: found.end()]}{(', ' + found[1]) * (count - 1)}{text[found.end() :]}"
 
 
 def load_statements(dialect: str, mark: str) -> dict[str, Statement]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 from kitaru.store.queries import Row, Statement
 
 # Reads take well under a millisecond; more threads than these seldom read at the same instant, and
 # when they do, they open a connection and close it again.
 _IDLE_READERS = 4
+
+# Each size is a prepared statement of its own; 16 rows of the journal have 384 parameters, of the 999
+# that the oldest SQLite allows.
+_ROWS_AT_ONCE = (16, 4, 1)
 
 
 class SqliteSession:
@@ -46,7 +51,18 @@ class SqliteSession:
         statement = self._statements[name]
         if statement.arrange is not None:
             rows = [statement.arrange(row) for row in rows]
-        self._cursor.executemany(statement.text, rows)
+        if len(rows) == 1 or statement.for_rows(2) is None:
+            self._cursor.executemany(statement.text, rows)
+            return
+        # `executemany` gives the interpreter lock away for every row, and gets it back only when the
+        # other threads let it; a statement of several rows does so once.
+        start = 0
+        for size in _ROWS_AT_ONCE:
+            while len(rows) - start >= size:
+                chunk = rows[start : start + size]
+                text = statement.for_rows(size) or statement.text
+                self._cursor.execute(text, tuple(chain.from_iterable(chunk)))
+                start += size
 
     def query(self, text: str, arguments: Sequence[object]) -> list[Row]:
         return self._cursor.execute(text, tuple(arguments)).fetchall()
