@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +96,9 @@ def _lift(walk: Lifting, tree: dict[Any, Tree]) -> Any:
 
 
 def _load(name: str) -> Codec:
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
+    from importlib.metadata import entry_points  # costs as much as the rest of the codec
+
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
         entry_point.load()()
     if name not in _by_name:
         message = f"codec {name!r} is not installed"
