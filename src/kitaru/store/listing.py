@@ -6,7 +6,9 @@ does not see arguments, could use none of the indexes that keep a page fast amon
 
 from __future__ import annotations
 
-from kitaru.model import ExecutionFilter
+from dataclasses import replace
+
+from kitaru.model import ExecutionFilter, ExecutionStatus
 
 _METADATA = (
     "EXISTS (SELECT 1 FROM metadata WHERE metadata.execution_id = execution.id"
@@ -47,12 +49,25 @@ def list_statement(
     before: tuple[int, str] | None,
 ) -> tuple[str, list[object]]:
     """Return the text and the arguments that list a page of executions, newest first."""
-    texts, arguments = conditions(where, has_tag)
-    if before is not None:
-        texts.append("(created_at, id) < (?, ?)")
-        arguments += before
-    text = f"{columns} WHERE {' AND '.join(texts)} ORDER BY created_at DESC, id DESC LIMIT ?"
+    selects: list[str] = []
+    arguments: list[object] = []
+    for part in _parts(where):
+        texts, values = conditions(part, has_tag)
+        if before is not None:
+            texts.append("(created_at, id) < (?, ?)")
+            values += before
+        selects.append(f"{columns} WHERE {' AND '.join(texts)}")
+        arguments += values
+    text = f"{' UNION ALL '.join(selects)} ORDER BY created_at DESC, id DESC LIMIT ?"
     return text, [*arguments, limit]
+
+
+def _parts(where: ExecutionFilter) -> list[ExecutionFilter]:
+    # Indexes are sorted within one status. The database merges the six, reading of each what it needs;
+    # children of one parent are few and are sorted instead.
+    if where.status is not None or where.parent_id is not None:
+        return [where]
+    return [replace(where, status=status) for status in ExecutionStatus]
 
 
 def count_statement(where: ExecutionFilter, has_tag: str) -> tuple[str, list[object]]:

@@ -56,17 +56,15 @@ CREATE TABLE execution (
     )
 ) STRICT;
 
--- Newest first, one index for each way of asking; each costs about 4 us when a run starts.
-CREATE INDEX execution_by_project ON execution (project, created_at, id);
-CREATE INDEX execution_by_flow ON execution (project, flow, created_at, id);
-CREATE INDEX execution_by_status ON execution (project, status, created_at, id);
-CREATE INDEX execution_by_flow_status ON execution (project, flow, status, created_at, id);
+-- Every list is newest first within one status; one of all statuses is merged from six (`listing.py`). Two
+-- indexes instead of four are 10 us less for each run. Looking for what runs uses the first one, too.
+CREATE INDEX execution_by_status ON execution (status, project, created_at, id);
+CREATE INDEX execution_by_flow ON execution (project, flow, status, created_at, id);
 CREATE UNIQUE INDEX execution_by_idempotency_key ON execution (project, flow, idempotency_key)
 WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX execution_by_parent ON execution (parent_id, parent_position)
 WHERE parent_id IS NOT NULL;
 CREATE INDEX execution_pending ON execution (runnable_at, id) WHERE status = 'pending';
-CREATE INDEX execution_running ON execution (lease_owner) WHERE status = 'running';
 
 -- `seq` keeps the order in which positions were first written, which an update does not change.
 CREATE TABLE call (
