@@ -191,7 +191,6 @@ class Limiter:
 def submit(call: Call, waits_for: Futures, limiter: Limiter | None = None) -> CheckpointFuture[Any]:
     """Run a call beside the flow and return its future result."""
     scope, run = call.scope, call.scope.run
-    run.futures_exist = True
     future: CheckpointFuture[Any] = CheckpointFuture()
     future.call = call
     if not waits_for:
@@ -199,8 +198,10 @@ def submit(call: Call, waits_for: Futures, limiter: Limiter | None = None) -> Ch
     scope.submitted(future)
     if call.match is not None and call.match.record is not None:
         # Recorded: the value is there at once, without a thread.
+        run.futures_exist = True
         _resolve(future, lambda: drive(run, run_call(call), _invoke))
         return future
+    run.submitted(future)
     context = contextvars.copy_context()
     if call.spec.is_async and run.loop is not None:
         loop = run.loop

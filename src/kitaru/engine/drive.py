@@ -6,10 +6,11 @@ They are the only twins in the code base.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, assert_never
 
-from kitaru.engine.protocol import Command, Fetch, Invoke, Sleep
+from kitaru.engine.protocol import Command, Fetch, Invoke, Join, Sleep
 from kitaru.engine.run import Commit, Run
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def drive(run: Run, steps: Steps, invoke: Callable[[ActiveCall], Any]) -> Any:
                     argument = command.operation()
                 case Sleep():
                     argument = run.sleep(command.seconds)
+                case Join():
+                    argument = concurrent.futures.wait(command.futures)
                 case _:
                     assert_never(command)
             resume = steps.send
@@ -65,6 +68,8 @@ async def adrive(run: Run, steps: Steps, invoke: Callable[[ActiveCall], Awaitabl
                 case Sleep():
                     argument = await asyncio.sleep(run.clock.pass_time(command.seconds))
                     run.check()
+                case Join():
+                    argument = await asyncio.wait(map(asyncio.wrap_future, command.futures))
                 case _:
                     assert_never(command)
             resume = steps.send

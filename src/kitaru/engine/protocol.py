@@ -6,8 +6,9 @@ once for event loops. So the semantics are written once, and tests can drive the
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -61,7 +62,14 @@ class Fetch:
     operation: Callable[[], Any]
 
 
-Command = Invoke | Sleep | Fetch | Commit
+@dataclass(slots=True)
+class Join:
+    """Wait until these futures are done, however they end."""
+
+    futures: Collection[concurrent.futures.Future[Any]]
+
+
+Command = Invoke | Sleep | Fetch | Join | Commit
 Steps = Generator[Command, Any, Any]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kitaru.engine.journal import Journal, OnDivergence
 from kitaru.engine.scope import Scope
@@ -83,6 +84,7 @@ class Run:
         ending: The flow is over and its outcome is being committed; nothing can stop it any more.
         divergence: The error that the flow may have caught but cannot go on from.
         futures_exist: Whether arguments may contain futures.
+        outstanding: Submitted calls that are not done.
         recorded_attempts: How many failed attempts are recorded, by position.
         store_error: The commit that failed; nothing after it may be recorded as if it had not.
         cache_default: Whether checkpoints that do not say reuse results, and up to which age.
@@ -104,6 +106,7 @@ class Run:
         self.store_error: KitaruBackendError | None = None
         self.in_flight: dict[str, ActiveCall] = {}
         self.futures_exist = False
+        self.outstanding: set[concurrent.futures.Future[Any]] = set()
         self.recorded_attempts: dict[str, int] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[object]] = set()
@@ -380,6 +383,12 @@ class Run:
                 self._pool = Pool(self._max_workers, name=f"kitaru-{self.exec_id[-6:]}")
             return self._pool
 
+    def submitted(self, future: concurrent.futures.Future[Any]) -> None:
+        """Remember a call that runs beside the flow until it is done."""
+        self.futures_exist = True
+        self.outstanding.add(future)
+        future.add_done_callback(self.outstanding.discard)
+
     def submissions(self) -> asyncio.Semaphore:
         """Return what bounds the async calls that run beside the flow."""
         if self._submissions is None:
@@ -387,7 +396,12 @@ class Run:
         return self._submissions
 
     def close(self) -> None:
-        """Let submitted calls that have not started go, and the threads with them."""
+        """Let submitted calls that have not started go, and the threads with them.
+
+        What the flow has left behind, a task or a body in a thread, can record nothing any more.
+        """
+        self.ending = False
+        self.stop(LeaseLost(self.exec_id))
         if self._pool is not None:
             self._pool.close()
 

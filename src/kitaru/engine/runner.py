@@ -20,7 +20,7 @@ from kitaru.engine.context import current_scope
 from kitaru.engine.drive import adrive, drive
 from kitaru.engine.failure import causes, find_signal, record_failure
 from kitaru.engine.journal import OnDivergence
-from kitaru.engine.protocol import Fetch, Invoke, Steps
+from kitaru.engine.protocol import Fetch, Invoke, Join, Steps
 from kitaru.engine.reopen import positions_to_reopen
 from kitaru.engine.run import Commit, Run
 from kitaru.engine.scope import install_task_factory, remove_task_factory
@@ -153,6 +153,8 @@ def run_execution(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
         yield Fetch(lambda: _load_journal(run, code, on_divergence))
     try:
         value = yield Invoke(None)  # pyright: ignore[reportArgumentType] - the flow itself, not a call
+        if run.outstanding:
+            yield Join(tuple(run.outstanding))
         outcome = yield from _completed(run, value)
     except BaseException as error:
         if run.store_error is not None:
