@@ -106,11 +106,12 @@ def retry(exec_id: str, *, output: OutputFormat = "text") -> None:
     Args:
         exec_id: Its id, or how the id begins.
     """
-    from kitaru.cli.progress import check_completed, follow_here
+    from kitaru.cli.progress import check_completed, follow_here, result_alone_on_stdout
     from kitaru.cli.run import show_result
 
     client = KitaruClient()
-    execution = follow_here(client, client.executions.retry(exec_id).exec_id)
+    with result_alone_on_stdout(output):
+        execution = follow_here(client, client.executions.retry(exec_id).exec_id)
     check_completed(execution)
     show_result("executions.retry", execution, output)
 
@@ -126,17 +127,18 @@ def recover(
         exec_ids: Their ids, or how the ids begin.
         everything: All executions of the project that are interrupted or pending.
     """
-    from kitaru.cli.progress import check_completed, follow_here
+    from kitaru.cli.progress import check_completed, follow_here, result_alone_on_stdout
 
     if everything == bool(exec_ids):
         message = "name the executions to recover, or say `--all`."
         raise KitaruUsageError(message)
     client = KitaruClient()
-    if everything:
-        started = client.executions.recover()
-    else:
-        started = [client.executions.recover(exec_id) for exec_id in exec_ids]
-    ended = [follow_here(client, execution.exec_id) for execution in started]
+    with result_alone_on_stdout(output):
+        if everything:
+            started = client.executions.recover()
+        else:
+            started = [client.executions.recover(exec_id) for exec_id in exec_ids]
+        ended = [follow_here(client, execution.exec_id) for execution in started]
     if output == "json":
         print_items("executions.recover", [shapes.execution(execution) for execution in ended])
     else:

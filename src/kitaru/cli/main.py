@@ -75,6 +75,7 @@ def _make_app() -> App:
         help="Durable execution for Python agents.",
         version=_version,
         version_flags=["--version", "-V"],
+        suppress_keyboard_interrupt=False,  # `main` says how to go on
     )
     for name, text in _COMMANDS.items():
         made.command(f"kitaru.cli.{name}:{name}", name=name, help=text)
@@ -103,6 +104,7 @@ def main(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     chain, _, _ = app.parse_commands(list(tokens))
     command = ".".join(chain) or "cli"
+    _configure_logging()
     as_json = _wants_json(tokens)
     try:
         app(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
@@ -139,6 +141,15 @@ def _tell(command: str, error: BaseException, *, as_json: bool) -> int:
     )
     print_error(command, type(error).__name__, message, as_json=as_json)
     return EXIT_ERROR
+
+
+def _configure_logging() -> None:
+    """Keep Kitaru's own records to itself; the commands tell what people need to know."""
+    handler = logging.StreamHandler() if _debugging() else logging.NullHandler()
+    own = logging.getLogger("kitaru")
+    if not own.handlers:
+        own.addHandler(handler)
+        own.setLevel(logging.DEBUG if _debugging() else logging.NOTSET)
 
 
 def _debugging() -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, TextIO
 
-from kitaru.cli.output import print_note, print_text, span_text
+from kitaru.cli.output import OutputFormat, span_text
 from kitaru.cli.tree import failure_line
 from kitaru.client import CheckpointCall, Execution, ExecutionStatus, KitaruClient
 from kitaru.errors import (
@@ -60,15 +60,25 @@ def _line_of(call: CheckpointCall) -> str:
 
 
 @contextmanager
-def display(stream: TextIO) -> Generator[Callable[[Execution], None]]:
+def result_alone_on_stdout(output: OutputFormat) -> Generator[None]:
+    """In JSON mode, send what flows print to stderr: stdout is for the result."""
+    if output == "json":
+        with redirect_stdout(sys.stderr):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def display(stream: TextIO, prefix: str = "") -> Generator[Callable[[Execution], None]]:
     """Show an execution on a stream: redrawn on a terminal, as lines elsewhere."""
     if not stream.isatty():
         changes = Changes()
-        show_line = print_note if stream is sys.stderr else print_text
 
         def tell(execution: Execution) -> None:
             for line in changes.since(execution):
-                show_line(f"Kitaru: {line}" if stream is sys.stderr else line)
+                stream.write(f"{prefix}{line}\n")
+            stream.flush()
 
         yield tell
         return
@@ -100,7 +110,7 @@ def follow_here(client: KitaruClient, exec_id: str) -> Execution:
     """
     from kitaru import worker
 
-    with display(sys.stderr) as show:
+    with display(sys.stderr, "Kitaru: ") as show:
         pause = _PAUSE_SECONDS
         while True:
             try:

@@ -32,14 +32,15 @@ def run(
         idempotency_key: Return the execution that was started with this key before, if there is one.
     """
     from kitaru import worker
-    from kitaru.cli.progress import check_completed, follow_here
+    from kitaru.cli.progress import check_completed, follow_here, result_alone_on_stdout
     from kitaru.client import KitaruClient
 
-    flow = _load_flow(target)
     options = {"stack": stack, "idempotency_key": idempotency_key}
     given = {name: value for name, value in options.items() if value is not None}
-    exec_id = worker.start(flow, _arguments(inputs), **given)
-    execution = follow_here(KitaruClient(), exec_id)
+    arguments = _arguments(inputs)
+    with result_alone_on_stdout(output):
+        exec_id = worker.start(_load_flow(target), arguments, **given)
+        execution = follow_here(KitaruClient(), exec_id)
     check_completed(execution)
     show_result("run", execution, output)
 

@@ -154,7 +154,7 @@ def _fan_out(members: Sequence[CheckpointCall | _Scope]) -> Node:
 def _sum(members: Sequence[CheckpointCall | _Scope]) -> Node:
     """Return one line for many members, and below it those that need attention."""
     statuses = Counter(_status_of(member) for member in members)
-    counts = [f"{statuses[status]} {status.value}" for status in _BEST_FIRST if statuses[status]]
+    counts = [f"{statuses[status]} {status.value}" for status in _AS_TOLD if statuses[status]]
     spans = sorted(span for member in members if (span := _span_of(member)) is not None)
     notes = [", ".join(counts), *([_range(spans[0], spans[-1])] if spans else [])]
     first = members[0]
@@ -167,6 +167,14 @@ def _sum(members: Sequence[CheckpointCall | _Scope]) -> Node:
     return Node(f"{name} {_TIMES}{len(members)}", worst, ", ".join(notes), children)
 
 
+_AS_TOLD = [
+    ExecutionStatus.COMPLETED,
+    ExecutionStatus.FAILED,
+    ExecutionStatus.RUNNING,
+    ExecutionStatus.WAITING,
+    ExecutionStatus.PENDING,
+    ExecutionStatus.CANCELLED,
+]
 _BEST_FIRST = [
     ExecutionStatus.COMPLETED,
     ExecutionStatus.PENDING,

@@ -54,10 +54,12 @@ class Upkeep:
 
         Costs one query where nothing runs and nothing is pending.
         """
+        settings = self._connection.settings
+        is_default = settings.sources.get("store_url") == "default"
+        if is_default and not (settings.config_dir / "kitaru.db").is_file():
+            return []  # and looking does not make one
         store = self._connection.store
-        pending = ExecutionFilter(
-            project=self._connection.settings.project, status=ExecutionStatus.PENDING
-        )
+        pending = ExecutionFilter(project=settings.project, status=ExecutionStatus.PENDING)
         if not store.list_running() and not store.count_executions(pending):
             return []
         from kitaru import worker
