@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import NoReturn, cast
+from typing import NoReturn, TypeGuard, cast
 
 from kitaru.errors import KitaruUsageError
 
@@ -88,11 +88,15 @@ def _is_number(value: object) -> bool:
 
 
 def _exception_types(name: str, value: object) -> ExceptionTypes:
-    types = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
-    for entry in types:
-        if not (isinstance(entry, type) and issubclass(entry, BaseException)):
-            _refuse(name, "exception types", value)
-    return cast("ExceptionTypes", types)
+    entries = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    types = tuple(entry for entry in entries if _is_exception_type(entry))
+    if len(types) < len(entries):
+        _refuse(name, "exception types", cast("object", value))
+    return types
+
+
+def _is_exception_type(entry: object) -> TypeGuard[type[BaseException]]:
+    return isinstance(entry, type) and issubclass(entry, BaseException)
 
 
 def _refuse(name: str, expected: str, value: object) -> NoReturn:

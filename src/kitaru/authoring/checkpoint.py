@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import timedelta
 from types import MethodType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeGuard, TypeVar, overload
@@ -52,6 +52,7 @@ class Checkpoint(Generic[P, R_co]):
         self._spec = spec
         self._binder = Binder.of(function, spec.name)
         copy_identity(self, function)
+        self.__qualname__: str = getattr(function, "__qualname__", spec.name)
 
     @property
     def name(self) -> str:
@@ -286,6 +287,10 @@ class Checkpoint(Generic[P, R_co]):
     def __repr__(self) -> str:
         return f"<checkpoint {self.name!r}>"
 
+    def __reduce__(self) -> str:
+        # Pickled by name, as the function itself would be.
+        return self.__qualname__
+
 
 def _label(label: object) -> str:
     if not isinstance(label, str) or not label or any(sign in label for sign in "/#\0\n"):
@@ -297,7 +302,8 @@ def _label(label: object) -> str:
 def _is_many(value: object) -> TypeGuard[Iterable[object]]:
     if isinstance(value, str | bytes | bytearray | Mapping | CheckpointFuture):
         return False
-    return isinstance(value, Iterable) and (isinstance(value, Sized) or hasattr(value, "__next__"))
+    # A pydantic model iterates too, but has neither a length nor a next element.
+    return isinstance(value, Iterable) and isinstance(value, Sized | Iterator)
 
 
 @overload

@@ -59,6 +59,7 @@ class Flow(Generic[P, R]):
         self.binder = Binder.of(function, name)
         self.code_ref = CodeRef.of(function)
         copy_identity(self, function)
+        self.__qualname__: str = getattr(function, "__qualname__", name)
 
     @property
     def code(self) -> FlowCode:
@@ -137,6 +138,10 @@ class Flow(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<flow {self.name!r}>"
+
+    def __reduce__(self) -> str:
+        # Pickled by name, as the function itself would be.
+        return self.__qualname__
 
 
 class _Decorator(Protocol):

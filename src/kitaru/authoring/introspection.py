@@ -121,7 +121,11 @@ def _json(key: str, value: Any) -> str:
         )
     except (TypeError, ValueError, RecursionError) as error:
         message = (
-            f"`kitaru.log({key}=...)` takes JSON-like values, got {type(value).__name__}: {error}."
+            f"`kitaru.log({key}=...)` takes JSON-like values, got {_type_name(value)}: {error}."
             f" Use `kitaru.save()` for other values."
         )
         raise KitaruUsageError(message) from error
+
+
+def _type_name(value: object) -> str:
+    return type(value).__name__

@@ -61,7 +61,7 @@ def open_call(
 
 
 def _futures_of(after: object) -> Futures:
-    given = [after] if isinstance(after, CheckpointFuture) else after
+    given = (after,) if isinstance(after, CheckpointFuture) else after  # pyright: ignore[reportUnknownVariableType] - of any result
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
         items = cast("Sequence[object]", given)
         members: Futures = [item for item in items if isinstance(item, CheckpointFuture)]
