@@ -58,7 +58,8 @@ def kitaru(store: Store, capsys: pytest.CaptureFixture[str]) -> Kitaru:
     def run(*tokens: str) -> Done:
         capsys.readouterr()
         code = main(tokens)
-        return Done(code, *capsys.readouterr())
+        shown = capsys.readouterr()
+        return Done(code, shown.out, shown.err)
 
     return run
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -215,7 +216,9 @@ def test_get_sums_up_fan_outs_and_shows_tasks_children_and_reuse(kitaru: Kitaru,
     book = Book.begin(store, id="0197-wide")
     book.call("plan")
     for number in range(120):
-        fate = {"status": CallStatus.FAILED, "failure": failure()} if number == 17 else {}
+        fate: dict[str, Any] = {}
+        if number == 17:
+            fate = {"status": CallStatus.FAILED, "failure": failure()}
         book.call(
             "report",
             position=f"report#{number + 1}",
