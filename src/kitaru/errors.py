@@ -281,7 +281,7 @@ class Suspend(RunnerSignal):
     """Leave the flow without an outcome; the execution goes on later from its record."""
 
 
-class LeaseLost(RunnerSignal):  # noqa: N818 - a signal, not an error that anyone handles
+class LeaseLost(RunnerSignal):
     """Another runner owns the execution, or it was ended from outside: stop touching it."""
 
     def __init__(self, exec_id: str) -> None:

@@ -114,18 +114,13 @@ def _merged(
     return merged
 
 
-def _json(key: str, value: Any) -> str:
+def _json(key: str, value: object) -> str:
+    plain = dict(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else value
     try:
-        return json.dumps(
-            dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
-        )
+        return json.dumps(plain)
     except (TypeError, ValueError, RecursionError) as error:
         message = (
-            f"`kitaru.log({key}=...)` takes JSON-like values, got {_type_name(value)}: {error}."
+            f"`kitaru.log({key}=...)` takes JSON-like values, got {type(plain).__name__}: {error}."
             f" Use `kitaru.save()` for other values."
         )
         raise KitaruUsageError(message) from error
-
-
-def _type_name(value: object) -> str:
-    return type(value).__name__
