@@ -85,14 +85,9 @@ def test_run_prints_the_result_and_tells_what_happens(app: Path, process: Kitaru
     exec_id = only_id(process)
     assert done.code == 0
     assert done.out.startswith("greeting\nshouting ann\nshouting ann\n{\n")
-    assert (
-        json.loads(done.out[done.out.index("{") :])
-        == {
-            "greeting": ["ANN", "ANN"],
-            "raw": {"$type": "bytes", "size": 5, "value": "bytes"},
-        }
-        or '"raw"' in done.out
-    )
+    result = json.loads(done.out[done.out.index("{") :])
+    assert result["greeting"] == ["ANN", "ANN"]
+    assert result["raw"]["$type"] == "bytes"  # JSON has none: described, not guessed
     told = done.err.splitlines()
     assert told[0] == f"Kitaru: execution {exec_id} of flow 'greet'"
     assert told[-1].startswith("Kitaru: greet completed in ")
