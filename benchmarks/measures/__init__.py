@@ -1,0 +1,19 @@
+"""The measures, by the name under which `python -m benchmarks` knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.measures import checkpoint, execution, fan_out, growth, recovery, start_up
+from benchmarks.measuring import Bench, Row
+
+Measure = Callable[[Bench], list[Row]]
+
+MEASURES: dict[str, Measure] = {
+    "p1": checkpoint.measure,
+    "p3": execution.measure,
+    "p4": fan_out.measure,
+    "p5": recovery.measure,
+    "p6": start_up.measure,
+    "growth": growth.measure,
+}

@@ -1,0 +1,33 @@
+"""P3: a whole execution with one checkpoint, started and waited for."""
+
+from __future__ import annotations
+
+from benchmarks.measuring import DBOS, KITARU, LANGGRAPH, LIMIT, Bench, Row
+
+_COMMITS = 5  # for each execution, so that the limit is measured for as long
+
+
+def measure(bench: Bench) -> list[Row]:
+    count = bench.size.executions
+    with bench.subjects(LIMIT, KITARU, LANGGRAPH, DBOS) as subjects:
+        for name, subject in subjects.items():
+            subject.do("commit" if name == LIMIT else "executions", min(10, count))
+        figures = bench.in_turn(
+            {
+                LIMIT: lambda: subjects[LIMIT].do("commit", count * _COMMITS),
+                **{
+                    name: lambda subject=subject: subject.do("executions", count)
+                    for name, subject in subjects.items()
+                    if name != LIMIT
+                },
+            }
+        )
+    return [
+        Row(
+            number="P3",
+            work="whole execution with one checkpoint, started and waited for",
+            limit=figures.pop(LIMIT),
+            at_most=5.0,
+            figures=figures,
+        )
+    ]

@@ -1,0 +1,37 @@
+"""P4: checkpoints of 16 concurrent submissions, which share commits."""
+
+from __future__ import annotations
+
+from benchmarks.measuring import KITARU, LIMIT, Bench, Row
+
+_WARM_UP = 50
+
+
+def measure(bench: Bench) -> list[Row]:
+    calls = bench.size.calls
+    with bench.subjects(LIMIT, KITARU) as subjects:
+        limit, kitaru = subjects[LIMIT], subjects[KITARU]
+        limit.do("commit", _WARM_UP)
+        kitaru.do("fan_out", _WARM_UP)
+        kitaru.do("async_fan_out", _WARM_UP)
+        figures = bench.in_turn(
+            {
+                LIMIT: lambda: limit.do("commit", calls),
+                KITARU: lambda: kitaru.do("fan_out", calls),
+                "async": lambda: kitaru.do("async_fan_out", calls),
+            }
+        )
+    return [
+        Row(
+            number="P4",
+            work=f"each of {calls:,} checkpoints, 16 at once in threads",
+            limit=figures[LIMIT],
+            at_most=0.5,
+            figures={KITARU: figures[KITARU]},
+        ),
+        Row(
+            work="the same on an event loop",
+            limit=figures[LIMIT],
+            figures={KITARU: figures["async"]},
+        ),
+    ]

@@ -1,0 +1,231 @@
+"""Measure several things in turn, so that what the machine does meanwhile strikes all alike."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+LIMIT, KITARU, LANGGRAPH, DBOS = "limit", "kitaru", "langgraph", "dbos"
+_NEEDS = {LANGGRAPH: "langgraph.checkpoint.sqlite", DBOS: "dbos"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much work a run does.
+
+    Attributes:
+        rounds: How often everything is measured; the median counts.
+        calls: Of a sequence, or side by side.
+        executions: Whole ones in a round.
+        more: Calls that are measured on top of those already there.
+        recorded: Calls of an execution that is recovered or has grown, small and large.
+        stored: Executions of a store, small and large.
+        processes: Fresh ones for each figure of start-up.
+    """
+
+    rounds: int
+    calls: int
+    executions: int
+    more: int
+    recorded: tuple[int, int]
+    stored: tuple[int, int]
+    processes: int
+
+
+SIZES = {
+    "full": Size(
+        rounds=15,
+        calls=1_000,
+        executions=100,
+        more=200,
+        recorded=(1_000, 10_000),
+        stored=(10, 10_000),
+        processes=10,
+    ),
+    "quick": Size(
+        rounds=5,
+        calls=500,
+        executions=30,
+        more=100,
+        recorded=(100, 1_000),
+        stored=(10, 1_000),
+        processes=5,
+    ),
+    "tiny": Size(
+        rounds=1,
+        calls=20,
+        executions=2,
+        more=5,
+        recorded=(10, 100),
+        stored=(2, 20),
+        processes=1,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one thing took in each round.
+
+    Attributes:
+        seconds: By round.
+        limits: What the limit took in the same rounds, if it was measured.
+    """
+
+    seconds: Sequence[float]
+    limits: Sequence[float] = ()
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def ratio(self) -> float | None:
+        """The median of the rounds' ratios: both parts of each were measured within seconds."""
+        if not self.limits:
+            return None
+        pairs = zip(self.seconds, self.limits, strict=True)
+        return statistics.median(mine / limit for mine, limit in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        number: Of the target in the documentation; empty for what is only reported.
+        limit: What the figures are compared with.
+        at_most: The target: times the limit or, without a limit, seconds.
+        figures: By subject; a subject that is missing was not asked.
+    """
+
+    number: str = ""
+    work: str
+    limit: Figure | None = None
+    at_most: float | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict[str, Figure])
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether Kitaru reaches the target; None if there is none."""
+        if self.at_most is None:
+            return None
+        figure = self.figures[KITARU]
+        measured = figure.median if figure.ratio is None else figure.ratio
+        return measured <= self.at_most
+
+
+class Subject:
+    """A process that does work when it is told to."""
+
+    def __init__(self, process: subprocess.Popen[str], complaints: Path) -> None:
+        self._process = process
+        self._complaints = complaints
+        self._answer()
+
+    def do(self, operation: str, count: int) -> float:
+        """Return the seconds that each of `count` repetitions took."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{operation} {count}\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            raise RuntimeError(f"a subject ended:\n{self._complaints.read_text()}")
+        return line
+
+
+class Bench:
+    """Where measures get their subjects and directories from."""
+
+    def __init__(self, size: Size, directory: Path) -> None:
+        self.size = size
+        self.directory = directory
+
+    def is_installed(self, name: str) -> bool:
+        try:
+            return name not in _NEEDS or find_spec(_NEEDS[name]) is not None
+        except ModuleNotFoundError:
+            return False
+
+    def new_directory(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.directory))
+
+    @contextmanager
+    def subjects(self, *names: str) -> Generator[dict[str, Subject]]:
+        """Start those of the subjects that are installed; they end with the block."""
+        with ExitStack() as stack:
+            yield {
+                name: stack.enter_context(self.subject(name))
+                for name in names
+                if self.is_installed(name)
+            }
+
+    @contextmanager
+    def subject(self, name: str) -> Generator[Subject]:
+        directory = self.new_directory()
+        complaints = directory / "stderr"
+        with complaints.open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"benchmarks.subjects.{name}", str(directory)],
+                cwd=ROOT,
+                env=clean_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        try:
+            yield Subject(process, complaints)
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def in_turn(self, contestants: Mapping[str, Callable[[], float]]) -> dict[str, Figure]:
+        """Measure each of them in every round, in another order each time.
+
+        Whoever is called `limit` is what the others' ratios are taken to: it is measured between any
+        two of them, and the mean of the two measurements beside one counts for that one.
+        """
+        names = [name for name in contestants if name != LIMIT]
+        measure_limit = contestants.get(LIMIT)
+        seconds: dict[str, list[float]] = {name: [] for name in names}
+        limits: dict[str, list[float]] = {name: [] for name in names}
+        all_limits = [measure_limit()] if measure_limit is not None else []
+        for number in range(self.size.rounds):
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                seconds[name].append(contestants[name]())
+                if measure_limit is not None:
+                    all_limits.append(measure_limit())
+                    limits[name].append(statistics.mean(all_limits[-2:]))
+        figures = {name: Figure(seconds[name], limits[name]) for name in names}
+        return {LIMIT: Figure(all_limits), **figures} if measure_limit is not None else figures
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """Return an environment without anybody's settings of Kitaru."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("KITARU_")}
+    return {**kept, **more}

@@ -1,0 +1,49 @@
+"""DBOS Transact on a SQLite system database, as it ships."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.subjects.served import serve
+
+
+def main() -> None:
+    # By name, because type checkers run where it is not installed.
+    dbos: Any = import_module("dbos").DBOS
+    url = f"sqlite:///{Path(sys.argv[1]) / 'dbos.db'}"
+    config = {"name": "benchmark", "system_database_url": url, "log_level": "ERROR"}
+    dbos(config=config)
+
+    @dbos.step()
+    def step(i: int) -> int:
+        return i + 1
+
+    @dbos.workflow()
+    def sequence(count: int) -> float:
+        i = 0
+        began = time.perf_counter()
+        for _ in range(count):
+            i = step(i)
+        return time.perf_counter() - began
+
+    @dbos.workflow()
+    def one_step(i: int) -> int:
+        return step(i)
+
+    def executions(count: int) -> float:
+        began = time.perf_counter()
+        for i in range(count):
+            one_step(i)
+        return (time.perf_counter() - began) / count
+
+    dbos.launch()
+    serve({"sequence": lambda count: sequence(count) / count, "executions": executions})
+    dbos.destroy()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measures import MEASURES
+from benchmarks.measuring import DBOS, KITARU, LANGGRAPH, Figure, Row
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def benchmarks(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks", "--size", "tiny"),
+            *("--directory", str(directory), *arguments),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MEASURES)
+def test_measure_runs_and_fills_its_rows(name: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+
+    ended = benchmarks(tmp_path / "stores", name, "--output", str(page))
+
+    assert ended.returncode == 0, ended.stderr
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
+    assert len(rows) > 2
+    assert all(re.search(r"\d (µs|ms|s)\b", row) for row in rows[2:])
+    assert list((tmp_path / "stores").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_profile_names_functions_of_the_engine(tmp_path: Path) -> None:
+    ended = benchmarks(tmp_path, "p1", "--profile")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "protocol.py" in ended.stdout
+
+
+def test_unknown_measure_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    ended = benchmarks(tmp_path, "p99")
+
+    assert ended.returncode == 2
+    assert all(name in ended.stderr for name in MEASURES)
+
+
+def test_ratio_is_the_median_of_the_rounds() -> None:
+    figure = Figure([4.0, 2.0, 90.0], limits=[1.0, 1.0, 30.0])
+
+    assert figure.ratio == 3.0
+
+
+@pytest.mark.parametrize(
+    ("figure", "at_most", "is_met"),
+    [
+        (Figure([3.0], limits=[2.0]), 1.5, True),
+        (Figure([3.0], limits=[1.0]), 1.5, False),
+        (Figure([0.9]), 1.0, True),
+        (Figure([1.1]), 1.0, False),
+        (Figure([1.1]), None, None),
+    ],
+)
+def test_target_is_met_by_the_ratio_or_else_the_seconds(
+    figure: Figure, at_most: float | None, is_met: bool | None
+) -> None:
+    others = {LANGGRAPH: Figure([9.0]), DBOS: Figure([9.0])}
+
+    row = Row(work="work", at_most=at_most, figures={KITARU: figure, **others})
+
+    assert row.is_met is is_met
