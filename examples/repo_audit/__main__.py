@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from examples.repo_audit.flow import audit
+from examples.repo_audit.flow import audit, say
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
 
     report_path = None if options.report is None else str(options.report.absolute())
     handle = audit.run(str(options.path.resolve()), options.top, report_path)
-    print(f"execution {handle.exec_id}")
+    say(f"execution {handle.exec_id}")
     report = handle.wait()
     if report_path is None:
         print(report)

@@ -298,6 +298,8 @@ def main() -> int:
     except DemoError as error:
         print(f"\nThe demo could not be shown: {error}.", file=sys.stderr)
         proved = False
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT; everything that was started has been ended
     finally:
         if folder is not None and not report.exists():
             shutil.rmtree(folder)

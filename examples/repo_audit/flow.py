@@ -69,7 +69,7 @@ def list_modules(root: str) -> Tree:
         return Tree(str(start.parent), (start.name,))
     found = [path.relative_to(start) for path in start.rglob("*.py") if path.is_file()]
     modules = sorted(path.as_posix() for path in found if _is_source(path))
-    _say(f"found {len(modules)} modules in {start}")
+    say(f"found {len(modules)} modules in {start}")
     return Tree(str(start), tuple(modules))
 
 
@@ -79,7 +79,7 @@ def inspect_module(root: str, module: str) -> ModuleFacts:
     """Measure one module."""
     facts = measure(module, Path(root, module).read_bytes())
     kitaru.log(lines=facts.lines, functions=facts.functions, complexity=facts.complexity)
-    _say(f"inspected {module}: {facts.lines} lines, {facts.functions} functions")
+    say(f"inspected {module}: {facts.lines} lines, {facts.functions} functions")
     return facts
 
 
@@ -93,7 +93,7 @@ def plan_closer_look(facts: Sequence[ModuleFacts], top: int) -> list[Choice]:
     scored = [Choice(each.module, _score(each), tuple(_reasons(each))) for each in facts]
     worthy = [choice for choice in scored if choice.reasons]
     chosen = sorted(worthy, key=lambda choice: (-choice.score, choice.module))[:top]
-    _say(f"a closer look at {', '.join(choice.module for choice in chosen) or 'nothing'}")
+    say(f"a closer look at {', '.join(choice.module for choice in chosen) or 'nothing'}")
     return chosen
 
 
@@ -103,7 +103,7 @@ def look_closer(root: str, module: str) -> CloserLook:
     """Review one module function by function."""
     findings = find_smells(Path(root, module).read_bytes())
     kitaru.log(findings=len(findings))
-    _say(f"looked closer at {module}: {len(findings)} findings")
+    say(f"looked closer at {module}: {len(findings)} findings")
     return CloserLook(module, tuple(findings))
 
 
@@ -122,12 +122,13 @@ def write_report(
         # If the process dies after this line and before the result is recorded, the body runs
         # again and replaces the file by the same text.
         write_whole(Path(report_path), text)
-        _say(f"wrote {report_path}")
+        say(f"wrote {report_path}")
     return text
 
 
-def _say(line: str) -> None:
-    # One write: `print` makes two, between which another thread may print.
+def say(line: str) -> None:
+    """Print a line that stays whole when several threads print."""
+    # One write: `print` makes two, between which another thread may write.
     sys.stdout.write(f"{line}\n")
 
 

@@ -77,6 +77,7 @@ def test_results_keep_to_their_inputs_whenever_the_process_dies(
 
     execution = executions.get(exec_id)
     assert was_killed
+    assert execution.recoveries >= 1
     assert execution.status is ExecutionStatus.COMPLETED
     assert execution.result() == EXPECTED
     assert len(execution.checkpoints) == 36  # none was recorded twice
