@@ -22,7 +22,12 @@ def now() -> datetime:
     Inside a checkpoint's body, whose result is recorded as a whole, and outside flows it is the
     machine's clock.
     """
-    return _recorded("now", lambda: to_datetime(SYSTEM_CLOCK.now()))
+    return _recorded("now", _present)
+
+
+def _present() -> datetime:
+    scope = current_scope.get()
+    return to_datetime((SYSTEM_CLOCK if scope is None else scope.run.clock).now())
 
 
 def random() -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from kitaru.clock import SYSTEM_CLOCK, Clock
@@ -271,6 +272,18 @@ def claim_here(runner: LocalRunner, exec_id: str) -> tuple[ExecutionRecord, floa
     return (claimed[0], trusted_until) if claimed else None
 
 
+@contextlib.contextmanager
+def use_clock(clock: Clock) -> Iterator[None]:
+    """Have runs that start in this block live by another clock; for tests."""
+    global _clock  # noqa: PLW0603 - runs start in any thread
+    former, _clock = _clock, clock
+    try:
+        yield
+    finally:
+        _clock = former
+
+
+_clock: Clock = SYSTEM_CLOCK
 _tasks: set[asyncio.Task[None]] = set()
 _runners: dict[tuple[object, ...], LocalRunner] = {}
 _runners_lock = threading.Lock()
@@ -281,8 +294,10 @@ def local_runner(settings: Settings) -> LocalRunner:
 
     A forked child gets runners of its own: threads and leases do not survive a fork.
     """
+    clock = _clock
     key = (
         os.getpid(),
+        id(clock),
         settings.store_url,
         settings.artifact_store,
         settings.allow_pickle,
@@ -294,7 +309,7 @@ def local_runner(settings: Settings) -> LocalRunner:
         with _runners_lock:
             runner = _runners.get(key)
             if runner is None:
-                runner = _runners[key] = LocalRunner(settings)
+                runner = _runners[key] = LocalRunner(settings, clock=clock)
                 interrupt.watch(all_in_flight)
     return runner
 
