@@ -1,0 +1,26 @@
+"""Tell at the end what the sweep has survived."""
+
+from __future__ import annotations
+
+import pytest
+
+from kitaru.faults import FAULT_POINTS
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # Properties travel with the reports, so this counts the same when other processes ran the tests.
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    kills = [
+        value for report in reports for name, value in report.user_properties if name == "kill"
+    ]
+    if not kills:
+        return
+    scenarios = {scenario for scenario, _ in kills}
+    points = {point for _, point in kills if point in FAULT_POINTS}
+    is_whole = not any("test_sweep" in report.nodeid for report in reports if report.failed)
+    terminalreporter.write_line(
+        f"crash sweep: {len(scenarios)} scenarios x {len(points)} points = {len(kills)} kills,"
+        f" {'all recovered' if is_whole else 'but not all recovered'}",
+        green=is_whole,
+        red=not is_whole,
+    )

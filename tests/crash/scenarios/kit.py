@@ -1,0 +1,100 @@
+"""What every scenario shares: effects that outlive the process, armed faults, and the run itself.
+
+A scenario is a script. The sweep starts it as `__main__` with `CRASH_DIR` set to a folder of the case and,
+if it is to die, `CRASH_AT` set to `point:occurrence`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import kitaru
+from kitaru import faults
+from kitaru.engine.context import current_call
+from kitaru.testing import kill_at
+
+_visits: collections.Counter[str] = collections.Counter()
+
+
+def folder() -> Path:
+    return Path(os.environ["CRASH_DIR"])
+
+
+def append(name: str, entry: dict[str, Any]) -> None:
+    """Add a line to a file of the case, flushed to disk, whole even if threads write at once."""
+    line = (json.dumps(entry) + "\n").encode()
+    descriptor = os.open(folder() / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(descriptor, line)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def effect(identity: str) -> None:
+    """Leave the mark that a body has run; `identity` says which call it was in the scenario's own terms."""
+    active = current_call.get()
+    assert active is not None
+    append(
+        "effects",
+        {
+            "exec_id": kitaru.current_execution_id(),
+            "position": active.call.position,
+            "attempt": active.attempt,
+            "identity": identity,
+            "pid": os.getpid(),
+        },
+    )
+
+
+def arm() -> None:
+    """Arm what `CRASH_AT` names; without it, count the visits of every fault point."""
+    at = os.environ.get("CRASH_AT")
+    if at:
+        point, _, occurrence = at.partition(":")
+        kill_at(point, occurrence=int(occurrence))
+        return
+    lock = threading.Lock()
+
+    def visit(name: str) -> None:
+        with lock:
+            _visits[name] += 1
+
+    faults.arm(visit)
+
+
+def disarm() -> None:
+    """Strike no more, and leave the counts where the sweep finds them."""
+    faults.arm(None)
+    (folder() / f"visits-{os.getpid()}").write_text(json.dumps(_visits))
+
+
+def start(flow: Any, *args: Any, **kwargs: Any) -> Any:
+    """Start a run and note that it was accepted."""
+    handle = flow.run(*args, **kwargs)
+    append("accepted", {"exec_id": handle.exec_id})
+    return handle
+
+
+def play(flow: Any, *args: Any, **kwargs: Any) -> None:
+    """Arm, run a flow to its end, disarm."""
+    arm()
+    start(flow, *args, **kwargs).wait()
+    disarm()
+
+
+def aplay(flow: Any, *args: Any, **kwargs: Any) -> None:
+    """As `play`, on an event loop of the script's own."""
+
+    async def main() -> None:
+        await start(flow, *args, **kwargs)
+
+    arm()
+    asyncio.run(main())
+    disarm()

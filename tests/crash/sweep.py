@@ -1,0 +1,242 @@
+"""Runs scenarios in processes of their own, kills them, and says what must hold afterwards."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kitaru.blobs import BlobStore, open_blobs
+from kitaru.engine.values import Values
+from kitaru.model import (
+    AttemptRecord,
+    CallRecord,
+    CallStatus,
+    ExecutionFilter,
+    ExecutionRecord,
+    ExecutionStatus,
+)
+from kitaru.settings_rules import file_url, sqlite_url
+from kitaru.store import open_store
+from kitaru.store.contract import Store
+
+FOLDER = Path(__file__).parent / "scenarios"
+HELPERS = {"kit", "continue_all"}
+SCENARIOS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in HELPERS)
+CONTINUE = "continue_all"
+
+KILLED = -signal.SIGKILL
+PATIENCE_SECONDS = 60  # for a process that should take half a second, on a machine that is busy
+
+
+@dataclass(frozen=True)
+class Case:
+    """A folder with the store, the blobs and the effects of one scenario's run."""
+
+    folder: Path
+    scenario: str
+
+    def script(self, name: str | None = None) -> Path:
+        return FOLDER / f"{name or self.scenario}.py"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "KITARU_CONFIG_PATH": str(self.folder),
+            "CRASH_DIR": str(self.folder),
+            **more,
+        }
+
+    def run(
+        self,
+        name: str | None = None,
+        *,
+        at: tuple[str, int] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> Ended:
+        """Run the scenario, or another script on the same store, to its end or its death."""
+        more = {} if at is None else {"CRASH_AT": f"{at[0]}:{at[1]}"}
+        process = self.start(self.script(name), *arguments, **more)
+        try:
+            output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, errors = process.communicate()
+            raise AssertionError(f"{name or self.scenario} hangs\n{output}{errors}") from None
+        return Ended(process.pid, process.returncode, f"{output}{errors}")
+
+    def start(self, script: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(script), *arguments],
+            cwd=self.folder,
+            env=self.environment(**more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def visits(self, ended: Ended) -> collections.Counter[str]:
+        """Return how often a process that lived to its end came by each fault point."""
+        found = (self.folder / f"visits-{ended.pid}").read_text()
+        return collections.Counter(json.loads(found))
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        file = self.folder / name
+        if not file.exists():
+            return []
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+    def effects(self) -> list[Effect]:
+        return [Effect(**line) for line in self.lines("effects")]
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        store = open_store(sqlite_url(self.folder / "kitaru.db"))
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def blobs(self) -> BlobStore:
+        return open_blobs(file_url(self.folder / "blobs"))
+
+    def state(self) -> State:
+        with self.store() as store:
+            everything = ExecutionFilter(project="default")
+            executions = store.list_executions(everything, limit=1000)[::-1]
+            return State(
+                executions,
+                {execution.id: store.list_calls(execution.id) for execution in executions},
+                {execution.id: store.list_attempts(execution.id) for execution in executions},
+            )
+
+    def results(self) -> dict[str, list[Any]]:
+        """Return what the executions of each flow returned, in no particular order."""
+        values = Values(self.blobs())
+        results: dict[str, list[Any]] = {}
+        for execution in self.state().executions:
+            value = None if execution.result is None else values.load(execution.result)
+            results.setdefault(execution.flow, []).append(value)
+        return results
+
+
+@dataclass(frozen=True)
+class Ended:
+    pid: int
+    status: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One running of a body."""
+
+    exec_id: str
+    position: str
+    attempt: int
+    identity: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class State:
+    """What a store holds at some moment."""
+
+    executions: list[ExecutionRecord]
+    calls: Mapping[str, list[CallRecord]]
+    attempts: Mapping[str, list[AttemptRecord]]
+
+    def is_settled(self, effect: Effect) -> bool:
+        """Whether this running of a body left a record that it must never run again after."""
+        for call in self.calls.get(effect.exec_id, ()):
+            # A failed call may be reopened, when a failed flow is tried again; its attempts count.
+            is_final = call.status in {CallStatus.COMPLETED, CallStatus.CACHED}
+            if call.position == effect.position and is_final:
+                return True
+        return any(
+            (attempt.position, attempt.number) == (effect.position, effect.attempt)
+            for attempt in self.attempts.get(effect.exec_id, ())
+        )
+
+
+@dataclass(frozen=True)
+class Clean:
+    """How a scenario goes when nobody kills it."""
+
+    visits: collections.Counter[str]
+    results: dict[str, list[Any]]
+    effects: collections.Counter[str]
+    recovery_visits: collections.Counter[str]
+
+
+def check_unharmed(case: Case, clean: Clean, before: Sequence[tuple[State, int]]) -> None:
+    """Assert everything that was promised to a case that was killed and recovered.
+
+    Args:
+        case: The case, after the last recovery.
+        clean: How it goes without a kill.
+        before: For each death: the state of the store then, and how many effects there had been.
+    """
+    state = case.state()
+    accepted = {line["exec_id"] for line in case.lines("accepted")}
+    assert accepted <= {execution.id for execution in state.executions}
+    for execution in state.executions:
+        assert execution.status is ExecutionStatus.COMPLETED, execution
+        assert execution.lease_owner is None
+        assert execution.ended_at is not None
+        open_calls = [c for c in state.calls[execution.id] if not c.status.is_recorded]
+        assert not open_calls
+    for flow, results in case.results().items():
+        expected = list(clean.results[flow])
+        for result in results:
+            assert result in expected, f"{flow} returned {result!r}, not one of {expected!r}"
+            expected.remove(result)
+    effects = case.effects()
+    ends = [count for _, count in before[1:]] + [len(effects)]
+    for (then, count), end in zip(before, ends, strict=True):
+        again = [effect for effect in effects[count:] if then.is_settled(effect)]
+        assert not again, f"recorded, and run again: {again}"
+        _check_only_what_was_missing_ran(effects[:count], effects[count:end], then, clean)
+    _check_files(case)
+
+
+def _check_only_what_was_missing_ran(
+    earlier: list[Effect], later: list[Effect], then: State, clean: Clean
+) -> None:
+    # In the scenario's own terms, wherever the records stand: a call that found another call's record
+    # would leave that other call without one.
+    settled = {
+        (e.exec_id, e.position, e.attempt): e.identity for e in earlier if then.is_settled(e)
+    }
+    due = clean.effects - collections.Counter(settled.values())
+    surplus = collections.Counter(effect.identity for effect in later) - due
+    assert not surplus, f"run more often than what was missing: {surplus}"
+
+
+def _check_files(case: Case) -> None:
+    connection = sqlite3.connect(case.folder / "kitaru.db")
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    finally:
+        connection.close()
+    blobs = case.blobs()
+    with case.store() as store:
+        assert store.verify() == []
+        for digest in store.list_blob_digests():
+            assert blobs.get(digest)
+
+
+def occurrences(visits: int) -> list[int]:
+    """Return which visits to strike at: the first, the middle one and the last."""
+    return sorted({1, (visits + 1) // 2, visits}) if visits else []
