@@ -173,12 +173,12 @@ def reread() -> Settings:
 
 
 def environment() -> dict[str, str]:
-    """Return the `KITARU_*` variables that are set, fit to be shown."""
+    """Return the `KITARU_*` variables that have a value, fit to be shown."""
     secret = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|AUTH")
     return {
         name: "***" if secret.search(name) else masked_url(value)
         for name, value in sorted(os.environ.items())
-        if name.startswith(_PREFIX)
+        if name.startswith(_PREFIX) and value.strip()
     }
 
 

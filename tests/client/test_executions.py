@@ -12,7 +12,7 @@ from kitaru.errors import (
     KitaruStateError,
     KitaruUsageError,
 )
-from kitaru.model import CallKind, CallStatus, MetadataRecord
+from kitaru.model import CallKind, CallStatus, Claim, MetadataRecord, Outcome
 from kitaru.model import ExecutionStatus as Status
 from kitaru.store import Store
 from tests.client.journal import SECOND, START, Book, failure, kept
@@ -398,3 +398,27 @@ def test_client_is_a_context_manager(store: Store):
     with KitaruClient() as client:
         assert client.executions.list() == []
     assert client.executions.list() == []
+
+
+def test_executions_that_were_given_back_count_as_interrupted(store: Store, client: KitaruClient):
+    book = Book.begin(store, id="0197-stopped")
+    book.write(outcome=Outcome(status=Status.PENDING, reason="released", runnable_at=START))
+    Book.begin(store, id="0198-never-started", claim=None)
+
+    [found] = client.upkeep.find_interrupted()
+
+    assert (found.exec_id, found.flow_name, found.reason) == (
+        "0197-stopped",
+        "audit",
+        "it was stopped before its end",
+    )
+
+
+def test_executions_that_lost_their_process_are_interrupted(store: Store, client: KitaruClient):
+    Book.begin(store, id="0197-lost", claim=Claim(owner="a/1/1.0/x", lease_expires_at=START))
+    Book.begin(store, id="0198-alive")
+
+    [found] = client.upkeep.find_interrupted()
+
+    assert found.exec_id == "0197-lost"
+    assert "its process 1 has been silent" in found.reason

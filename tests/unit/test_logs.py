@@ -293,6 +293,21 @@ def test_streams_are_put_back_after_the_last_run(sink: Sink):
     assert logging.Logger.callHandlers is call_handlers
 
 
+def test_capture_that_is_switched_off_touches_nothing(sink: Sink):
+    stdout = sys.stdout
+    capture = LogCapture(sink, enabled=False)
+
+    capture.start("run")
+    during = sys.stdout
+    with running(BODY):
+        say("unkept")
+    capture.stop("run")
+
+    assert during is stdout
+    assert capture.flush()
+    assert sink.lines == []
+
+
 def test_two_stores_each_get_their_own_runs_lines(sink: Sink, capture: LogCapture):
     other_sink = Sink()
     other = LogCapture(other_sink)

@@ -99,6 +99,8 @@ def span_text(span: timedelta | None) -> str:
     if span is None:
         return ""
     seconds = span.total_seconds()
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
     if seconds < 1:
         return f"{seconds:.2f} s"
     if seconds < 60:

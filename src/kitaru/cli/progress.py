@@ -44,6 +44,8 @@ class Changes:
                 yield _line_of(call)
         if execution.status is not self._status:
             self._status = execution.status
+            if execution.status is ExecutionStatus.RUNNING:
+                return
             span = f" in {span_text(execution.duration)}" if execution.duration else ""
             yield f"{execution.flow_name} {execution.status.value}{span}"
 

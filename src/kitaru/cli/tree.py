@@ -204,5 +204,5 @@ def _range(shortest: timedelta, longest: timedelta) -> str:
     low, high = span_text(shortest), span_text(longest)
     if low == high:
         return low
-    same_unit = low.endswith(" s") and high.endswith(" s") and "min" not in low + high
-    return f"{low.removesuffix(' s') if same_unit else low}{_TO}{high}"
+    seconds = all(text.endswith(" s") and "min" not in text for text in (low, high))
+    return f"{low.removesuffix(' s') if seconds else low}{_TO}{high}"

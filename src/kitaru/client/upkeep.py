@@ -9,6 +9,8 @@ from kitaru.client.connection import Connection
 from kitaru.errors import KitaruBackendError
 from kitaru.model import ExecutionFilter, ExecutionStatus
 
+_SHOWN = 100  # nobody reads more
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
@@ -52,24 +54,35 @@ class Upkeep:
     def find_interrupted(self) -> list[Interruption]:
         """Return the executions that wait for a process to continue them.
 
-        Costs one query where nothing runs and nothing is pending.
+        Costs two small queries where nothing runs.
         """
         settings = self._connection.settings
         is_default = settings.sources.get("store_url") == "default"
         if is_default and not (settings.config_dir / "kitaru.db").is_file():
             return []  # and looking does not make one
-        store = self._connection.store
-        pending = ExecutionFilter(project=settings.project, status=ExecutionStatus.PENDING)
-        if not store.list_running() and not store.count_executions(pending):
-            return []
+        return [*self._lost(), *self._given_back()]
+
+    def _lost(self) -> Iterator[Interruption]:
+        if not self._connection.store.list_running():
+            return
         from kitaru import worker
 
-        return [
-            Interruption(
+        for found in worker.find_interrupted():
+            yield Interruption(
                 exec_id=found.execution.id, flow_name=found.execution.flow, reason=found.reason
             )
-            for found in worker.find_interrupted()
-        ]
+
+    def _given_back(self) -> Iterator[Interruption]:
+        where = ExecutionFilter(
+            project=self._connection.settings.project, status=ExecutionStatus.PENDING
+        )
+        for record in self._connection.store.list_executions(where, limit=_SHOWN):
+            if record.started_at is not None:
+                yield Interruption(
+                    exec_id=record.id,
+                    flow_name=record.flow,
+                    reason="it was stopped before its end",
+                )
 
     def _broken_blobs(self) -> Iterator[str]:
         for digest in self._connection.store.list_blob_digests():

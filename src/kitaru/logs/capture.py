@@ -55,6 +55,7 @@ class LogCapture:
         clock: Where lines get their time from.
         interval: How many seconds lines may wait for others.
         capacity: How many lines wait for a slow sink before the oldest are dropped.
+        enabled: Whether to capture at all.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class LogCapture:
         clock: Clock = SYSTEM_CLOCK,
         interval: float = 0.25,
         capacity: int = _CAPACITY,
+        enabled: bool = True,
     ) -> None:
         self._sink = sink
         self._clock = clock
         self._interval = interval
         self._capacity = capacity
+        self._enabled = enabled
         self._complained = False
         self._begin()
         _all.add(self)
@@ -87,6 +90,8 @@ class LogCapture:
 
     def start(self, exec_id: str) -> None:
         """Capture what this execution writes; safe to repeat."""
+        if not self._enabled:
+            return
         with _lock:
             _captures[exec_id] = self
             _hooks.install()
