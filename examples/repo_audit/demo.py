@@ -33,7 +33,7 @@ from kitaru import CheckpointCall, Execution, ExecutionStatus, KitaruClient
 FAN_OUT_SECONDS = 3.5  # how long the inspections take in all, however many modules there are
 LONGEST_PACE_SECONDS = 1.0
 FEWEST_MODULES = 2 * AT_ONCE + 2  # so that some are recorded, some running and some waiting
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0  # for large trees on slow machines
 _POLL_SECONDS = 0.02
 
 
