@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -111,7 +112,7 @@ def retry(exec_id: str, *, output: OutputFormat = "text") -> None:
 
     client = KitaruClient()
     with result_alone_on_stdout(output):
-        execution = follow_here(client, client.executions.retry(exec_id).exec_id)
+        [execution] = follow_here(client, lambda: [client.executions.retry(exec_id).exec_id])
     check_completed(execution)
     show_result("executions.retry", execution, output)
 
@@ -134,17 +135,19 @@ def recover(
         raise KitaruUsageError(message)
     client = KitaruClient()
     with result_alone_on_stdout(output):
-        if everything:
-            started = client.executions.recover()
-        else:
-            started = [client.executions.recover(exec_id) for exec_id in exec_ids]
-        ended = [follow_here(client, execution.exec_id) for execution in started]
+        ended = follow_here(client, lambda: _recover(client, exec_ids))
     if output == "json":
         print_items("executions.recover", [shapes.execution(execution) for execution in ended])
     else:
         _print_table(ended)
     for execution in ended:
         check_completed(execution)
+
+
+def _recover(client: KitaruClient, exec_ids: Sequence[str]) -> list[str]:
+    if not exec_ids:
+        return [execution.exec_id for execution in client.executions.recover()]
+    return [client.executions.recover(exec_id).exec_id for exec_id in exec_ids]
 
 
 def cancel(exec_id: str, *, output: OutputFormat = "text") -> None:

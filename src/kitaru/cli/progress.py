@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, TextIO
 
@@ -75,9 +75,10 @@ def result_alone_on_stdout(output: OutputFormat) -> Generator[None]:
 def display(stream: TextIO, prefix: str = "") -> Generator[Callable[[Execution], None]]:
     """Show an execution on a stream: redrawn on a terminal, as lines elsewhere."""
     if not stream.isatty():
-        changes = Changes()
+        seen: dict[str, Changes] = {}
 
         def tell(execution: Execution) -> None:
+            changes = seen.setdefault(execution.exec_id, Changes())
             for line in changes.since(execution):
                 stream.write(f"{prefix}{line}\n")
             stream.flush()
@@ -104,31 +105,42 @@ def _redraw(live: Live, execution: Execution, tree_of: Callable[[Execution], obj
     live.update(tree_of(execution), refresh=True)  # pyright: ignore[reportArgumentType] - what rich can draw
 
 
-def follow_here(client: KitaruClient, exec_id: str) -> Execution:
-    """Show an execution that this process runs, on stderr, and return it when it is over.
+def follow_here(client: KitaruClient, begin: Callable[[], Sequence[str]]) -> list[Execution]:
+    """Show executions that this process runs, on stderr, and return them when they are over.
+
+    Args:
+        client: Where to look.
+        begin: Starts them and returns their ids. Called with the display in place, so that what they
+            print is captured before the display takes it.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C stopped it; it can be continued.
+        KeyboardInterrupt: Ctrl-C stopped one; it can be continued.
     """
+    with display(sys.stderr, "Kitaru: ") as show:
+        return [_follow_here(client, exec_id, show) for exec_id in begin()]
+
+
+def _follow_here(
+    client: KitaruClient, exec_id: str, show: Callable[[Execution], None]
+) -> Execution:
     from kitaru import worker
 
-    with display(sys.stderr, "Kitaru: ") as show:
-        pause = _PAUSE_SECONDS
-        while True:
-            try:
-                worker.wait_for(exec_id, timeout=pause)
-            except KitaruTimeoutError:
-                pause = _show_timed(client, exec_id, show)
-            except KeyboardInterrupt:
-                message = (
-                    f"interrupted. What is recorded is kept; go on with"
-                    f" `kitaru executions recover {exec_id}`."
-                )
-                raise KeyboardInterrupt(message) from None
-            else:
-                execution = client.executions.get(exec_id)
-                show(execution)
-                return execution
+    pause = _PAUSE_SECONDS
+    while True:
+        try:
+            worker.wait_for(exec_id, timeout=pause)
+        except KitaruTimeoutError:
+            pause = _show_timed(client, exec_id, show)
+        except KeyboardInterrupt:
+            message = (
+                f"interrupted. What is recorded is kept; go on with"
+                f" `kitaru executions recover {exec_id}`."
+            )
+            raise KeyboardInterrupt(message) from None
+        else:
+            execution = client.executions.get(exec_id)
+            show(execution)
+            return execution
 
 
 def follow_anywhere(client: KitaruClient, exec_id: str) -> Execution:

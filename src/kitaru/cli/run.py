@@ -39,8 +39,8 @@ def run(
     given = {name: value for name, value in options.items() if value is not None}
     arguments = _arguments(inputs)
     with result_alone_on_stdout(output):
-        exec_id = worker.start(_load_flow(target), arguments, **given)
-        execution = follow_here(KitaruClient(), exec_id)
+        flow = _load_flow(target)
+        [execution] = follow_here(KitaruClient(), lambda: [worker.start(flow, arguments, **given)])
     check_completed(execution)
     show_result("run", execution, output)
 
