@@ -25,7 +25,6 @@ _SQL = Path(__file__).with_name("sql")
 # Text in quotes and Postgres' casts are matched first, so that a colon in them names no parameter.
 _PARAMETER = re.compile(r"'(?:''|[^'])*'|\"[^\"]*\"|::|:(\w+)")
 
-
 # The row of an INSERT, if it is made of marks alone.
 _VALUES = re.compile(r"VALUES\s*(\((?:\s*(?:\?|%s)\s*,?)+\))")
 
@@ -64,8 +63,9 @@ def _for_rows(text: str, count: int) -> str | None:
     return f"{text[: found.end()]}{(', ' + found[1]) * (count - 1)}{text[found.end() :]}"
 
 
-def load_statements(dialect: str, mark: str) -> dict[str, Statement]:
-    """Return all statements of a dialect by name.
+@functools.cache
+def load_statements(dialect: str, mark: str) -> Mapping[str, Statement]:
+    """Return all statements of a dialect by name; read once for each process.
 
     Args:
         dialect: Folder of the overrides.

@@ -75,9 +75,13 @@ def prepare(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists() or path.stat().st_size == 0
+        is_folder = path.is_dir()
     except OSError as error:
         message = f"the store {str(path)!r} cannot be reached: {error}."
         raise KitaruBackendError(message) from error
+    if is_folder:
+        message = f"the store {str(path)!r} is a folder. Name a file in it."
+        raise KitaruBackendError(message)
     if is_new or not patiently(path, lambda: _is_ready(path)):
         patiently(path, lambda: _migrate(path))
 

@@ -1,10 +1,3 @@
--- name: is_anything_claimable(now)
--- Whether it is worth asking for the right to write.
-SELECT 1
-FROM execution
-WHERE status = 'pending' AND runnable_at <= :now
-LIMIT 1;
-
 -- name: is_anything_reapable(now)
 -- Whether a lease has run out.
 SELECT 1

@@ -1,4 +1,12 @@
--- Lists of ids come as one JSON text, because SQLite has no arrays.
+-- Lists of ids come as one JSON text, because SQLite has no arrays. The index is named where the planner,
+-- which keeps no statistics here, would take the one by status and sort everything that is pending.
+
+-- name: is_anything_claimable(now)
+-- Whether it is worth asking for the right to write.
+SELECT 1
+FROM execution INDEXED BY execution_pending
+WHERE status = 'pending' AND runnable_at <= :now
+LIMIT 1;
 
 -- name: claim_executions(owner, lease_expires_at, now, exec_ids, limit)
 -- The only door to `running`.
@@ -12,7 +20,7 @@ SET
     status_reason = NULL
 WHERE id IN (
     SELECT id
-    FROM execution
+    FROM execution INDEXED BY execution_pending
     WHERE status = 'pending'
         AND runnable_at <= :now
         AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))

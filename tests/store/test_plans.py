@@ -1,0 +1,126 @@
+"""How SQLite finds rows: what a query costs must not depend on how much is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kitaru.model import ExecutionFilter, ExecutionStatus
+from kitaru.store.listing import count_statement, list_statement
+from kitaru.store.queries import load_statements
+from kitaru.store.sqlite import SQLiteStore
+from kitaru.store.sqlite_schema import connect
+
+STATEMENTS = load_statements("sqlite", "?")
+
+# They look at every row by their nature; `verify` and `list_blob_digests` are the only ones to use them.
+WHOLE_TABLES = {
+    "find_duplicate_call_ids",
+    "find_calls_from_the_future",
+    "find_parent_cycles",
+    "list_blob_digests",
+}
+
+# Sorted after they were found: few rows, or as many as are returned anyway.
+SORTED = {
+    "list_artifacts",
+    "list_calls",
+    "list_running",
+    "find_unfinished_in_tree",
+    "find_cached_call",
+}
+
+FRAGMENTS = {"execution_columns", "has_tag"}
+
+
+def plan(store: SQLiteStore, text: str, arguments: list[Any]) -> list[str]:
+    connection = connect(store.path, writer=False)
+    try:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", arguments).fetchall()
+    finally:
+        connection.close()
+    return [row[3] for row in rows]
+
+
+def full_scans(steps: list[str]) -> list[str]:
+    # A scan of json_each, of a recursive query's queue or of constants costs what it was given.
+    tables = ("execution", "call", "attempt", "artifact", "metadata", "log_line", "event")
+    return [step for step in steps if step.startswith("SCAN") and step.split()[1] in tables]
+
+
+@pytest.mark.parametrize("name", sorted(set(STATEMENTS) - WHOLE_TABLES - FRAGMENTS))
+def test_statement_finds_its_rows_through_an_index(sqlite_store: SQLiteStore, name: str) -> None:
+    statement = STATEMENTS[name]
+
+    steps = plan(sqlite_store, statement.text, [None] * statement.text.count("?"))
+
+    assert full_scans(steps) == []
+    if name not in SORTED:
+        assert [step for step in steps if "TEMP B-TREE" in step] == []
+
+
+@pytest.mark.parametrize("name", ["claim_executions", "is_anything_claimable"])
+def test_what_may_be_claimed_is_found_in_its_order(sqlite_store: SQLiteStore, name: str) -> None:
+    text = STATEMENTS[name].text
+
+    steps = plan(sqlite_store, text, [None] * text.count("?"))
+
+    found = [step for step in steps if "execution_pending" in step]
+    assert [step.split(" USING ")[0] for step in found] == ["SEARCH execution"]
+    assert "(runnable_at<?)" in found[0]
+
+
+@pytest.mark.parametrize("before", [None, (1, "x")])
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        ({}, "execution_by_status (status=? AND project=?"),
+        ({"status": ExecutionStatus.FAILED}, "execution_by_status (status=? AND project=?"),
+        ({"flow": "f"}, "execution_by_flow (project=? AND flow=? AND status=?"),
+        (
+            {"flow": "f", "status": ExecutionStatus.FAILED},
+            "execution_by_flow (project=? AND flow=? AND status=?",
+        ),
+        ({"stack": "ray"}, "execution_by_status (status=? AND project=?"),
+        ({"tag": "x"}, "execution_by_status (status=? AND project=?"),
+    ],
+)
+def test_page_is_read_in_order_from_an_index(
+    sqlite_store: SQLiteStore, where: dict[str, Any], index: str, before: tuple[int, str] | None
+) -> None:
+    text, arguments = list_statement(
+        STATEMENTS["execution_columns"].text,
+        ExecutionFilter(project="p", **where),
+        STATEMENTS["has_tag"].text,
+        limit=50,
+        before=before,
+    )
+
+    steps = plan(sqlite_store, text, arguments)
+
+    keyset = "" if before is None else " AND (created_at,id)<(?,?)"
+    searches = [step for step in steps if step.startswith("SEARCH execution ")]
+    assert set(searches) == {f"SEARCH execution USING INDEX {index}{keyset})"}
+    assert len(searches) == (1 if "status" in where else len(ExecutionStatus))
+    assert full_scans(steps) == []
+    assert [step for step in steps if "TEMP B-TREE" in step] == []
+
+
+def test_children_are_found_through_their_parent(sqlite_store: SQLiteStore) -> None:
+    where = ExecutionFilter(project="p", parent_id="x")
+    columns, has_tag = STATEMENTS["execution_columns"].text, STATEMENTS["has_tag"].text
+
+    steps = plan(sqlite_store, *list_statement(columns, where, has_tag, limit=50, before=None))
+
+    assert "SEARCH execution USING INDEX execution_by_parent (parent_id=?)" in steps
+
+
+@pytest.mark.parametrize("where", [{}, {"flow": "f"}, {"status": ExecutionStatus.FAILED}])
+def test_counting_reads_an_index_only(sqlite_store: SQLiteStore, where: dict[str, Any]) -> None:
+    steps = plan(
+        sqlite_store,
+        *count_statement(ExecutionFilter(project="p", **where), STATEMENTS["has_tag"].text),
+    )
+
+    assert [step for step in steps if "USING COVERING INDEX" not in step] == []
