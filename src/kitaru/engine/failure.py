@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
-from types import TracebackType
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitaru import codec
@@ -32,7 +32,7 @@ _TEXT_LIMIT = 64 * 1024
 # An exception of more than this is described, not kept: recovery then raises KitaruUserCodeError.
 _EXCEPTION_LIMIT = 256 * 1024
 
-_KITARU = __name__.partition(".")[0]
+_OWN_FOLDER = str(Path(__file__).parents[1])
 
 
 def record_failure(error: BaseException, positions: tuple[str, ...] = ()) -> FailureRecord:
@@ -150,22 +150,23 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             waiting.extend(current.exceptions)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - of any member type
 
 
-def _format(error: BaseException) -> list[str]:
-    kept = _without_own_frames(error.__traceback__)
+def _format(error: BaseException) -> Iterable[str]:
     try:
-        return traceback.format_exception(type(error), error, kept)
+        described = traceback.TracebackException.from_exception(error, compact=True)
+        _leave_out_own_frames(described)
+        return list(described.format())
     except Exception:  # noqa: BLE001 - formatting calls the exception's own __str__
         return [f"{type(error).__qualname__} (its text cannot be had)\n"]
 
 
-def _without_own_frames(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback from the first frame on that is not Kitaru's."""
-    while trace is not None:
-        module = str(trace.tb_frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] != _KITARU:
-            return trace
-        trace = trace.tb_next
-    return None
+def _leave_out_own_frames(described: traceback.TracebackException) -> None:
+    """Keep the frames of the user's code; Kitaru's lie between them like packing."""
+    users = [frame for frame in described.stack if not frame.filename.startswith(_OWN_FOLDER)]
+    if users:
+        described.stack = traceback.StackSummary.from_list(users)
+    for other in (described.__cause__, described.__context__, *(described.exceptions or ())):
+        if other is not None:
+            _leave_out_own_frames(other)
 
 
 def _text_of(error: BaseException) -> str:

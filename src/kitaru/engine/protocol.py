@@ -98,7 +98,10 @@ def settle(call: Call) -> None:
         payload = divergence_payload(call, match, run.services.values)
         run.buffer_event("divergence", match.position, payload)
         logger.warning(
-            "recorded call contradicts the flow",
+            "recorded call %s of execution %s contradicts the flow (%s)",
+            match.position,
+            run.exec_id,
+            payload["action"],
             extra={"action": "divergence", "exec_id": run.exec_id, "call_key": match.position},
         )
         if match.diverged:

@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from kitaru.clock import SYSTEM_CLOCK, Clock
@@ -182,7 +182,9 @@ class LocalRunner:
         if claimed is None:
             return False
         logger.warning(
-            "flow failed, trying again",
+            "flow %s failed, trying again (execution %s)",
+            local.flow,
+            local.exec_id,
             extra={"action": "retry", "exec_id": local.exec_id, "flow": local.flow},
         )
         execution, trusted_until = claimed
@@ -193,8 +195,7 @@ class LocalRunner:
     def _ended(self, local: LocalRun, outcome: Outcome) -> None:
         self._forget(local)
         failed = outcome.status is ExecutionStatus.FAILED
-        logger.log(
-            logging.WARNING if failed else logging.INFO,
+        logger.info(
             "execution ended",
             extra={
                 "action": outcome.status.value,
@@ -214,7 +215,9 @@ class LocalRunner:
             self._give_back(local.run)
             local.observation.broken(error)
         logger.error(
-            "execution could not go on",
+            "execution %s of flow %s could not go on",
+            local.exec_id,
+            local.flow,
             exc_info=error if not isinstance(error, KitaruError | LeaseLost) else None,
             extra={"action": "broken", "exec_id": local.exec_id, "flow": local.flow},
         )
@@ -229,7 +232,7 @@ class LocalRunner:
         try:
             self.services.writer.write(entry)
         except KitaruError:
-            logger.warning("execution could not be released", extra={"exec_id": run.exec_id})
+            logger.warning("execution %s could not be released", run.exec_id)
 
     def _forget(self, local: LocalRun) -> None:
         self.services.leases.let_go(local.run)
@@ -273,7 +276,7 @@ def claim_here(runner: LocalRunner, exec_id: str) -> tuple[ExecutionRecord, floa
 
 
 @contextlib.contextmanager
-def use_clock(clock: Clock) -> Iterator[None]:
+def use_clock(clock: Clock) -> Generator[None, None, None]:
     """Have runs that start in this block live by another clock; for tests."""
     global _clock  # noqa: PLW0603 - runs start in any thread
     former, _clock = _clock, clock
