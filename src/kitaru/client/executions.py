@@ -256,7 +256,8 @@ class Executions:
 
     def _detail(self, record: ExecutionRecord) -> Detail:
         store = self._connection.store
-        calls = store.list_calls(record.id)
+        # In the order in which they began; the store has them as they were first written.
+        calls = sorted(store.list_calls(record.id), key=lambda call: call.started_at)
         return Detail(
             calls=calls,
             attempts=store.list_attempts(record.id),
