@@ -226,7 +226,7 @@ def test_execution_with_an_unfinished_descendant_cannot_be_deleted(store: Store)
     parent, *_ = family(store)
     commit_one(store, entry(parent, outcome=completed()))
 
-    with pytest.raises(KitaruStateError, match="its descendant '.*' is running"):
+    with pytest.raises(KitaruStateError, match=r"its descendant '.*' is running"):
         store.delete_execution(parent.id)
 
     assert store.count_executions(ExecutionFilter(project="default")) == 5

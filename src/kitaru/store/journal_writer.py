@@ -145,20 +145,14 @@ class JournalWriter:
         return batch
 
     def _commit_for(self, batch: list[_Ticket]) -> None:
-        """Commit a batch; tell all but the first, which is the caller's own."""
+        """Commit a batch whose first ticket is the caller's own, and tell the others."""
         try:
             self._find_outcomes(batch)
         except BaseException:
-            # Not an error of a write but a strike at this thread: whoever leads next commits the rest.
-            with self._mutex:
-                self._queue.extendleft(
-                    ticket for ticket in reversed(batch[1:]) if ticket.outcome is None
-                )
+            self._put_back(batch[1:])
             raise
         finally:
-            for ticket in batch[1:]:
-                if ticket.outcome is not None:
-                    self._tell(ticket)
+            self._tell(batch[1:])
 
     def _find_outcomes(self, batch: list[_Ticket]) -> None:
         try:
@@ -178,11 +172,19 @@ class JournalWriter:
             except Exception as error:  # noqa: BLE001 - see above
                 ticket.outcome = error
 
-    def _tell(self, ticket: _Ticket) -> None:
-        if ticket.gate is not None:
-            ticket.gate.release()
-        elif ticket.done is not None and ticket.outcome is not None:
-            self._courier.send(partial(ticket.done, ticket.outcome))
+    def _put_back(self, tickets: list[_Ticket]) -> None:
+        """Leave to the next leader what is not committed because this one was struck."""
+        with self._mutex:
+            self._queue.extendleft(ticket for ticket in reversed(tickets) if ticket.outcome is None)
+
+    def _tell(self, tickets: list[_Ticket]) -> None:
+        for ticket in tickets:
+            if ticket.outcome is None:
+                continue
+            if ticket.gate is not None:
+                ticket.gate.release()
+            elif ticket.done is not None:
+                self._courier.send(partial(ticket.done, ticket.outcome))
 
     def _hand_over(self) -> None:
         with self._mutex:
@@ -211,11 +213,12 @@ class JournalWriter:
         """Commit what is queued; runs in the courier's thread, which `_leader` stands for."""
         batch = self._gather(None)
         try:
-            self._commit_for(batch)
-        except BaseException as error:  # noqa: BLE001 - told below; nobody else is here to be told
+            self._find_outcomes(batch)
+        except BaseException as error:  # noqa: BLE001 - told to the first; there is nobody else to raise it to
             batch[0].outcome = error
+            self._put_back(batch[1:])
+        self._tell(batch)
         self._hand_over()
-        self._tell(batch[0])
 
 
 def _weight(write: Write) -> int:
