@@ -327,12 +327,55 @@ def test_logs_in_json_leave_out_what_is_not_known(kitaru: Kitaru, audit: Book):
     }
 
 
-def test_followed_logs_in_json_are_a_line_each(kitaru: Kitaru, audit: Book):
+def test_followed_logs_in_json_are_a_line_each_and_the_end(kitaru: Kitaru, audit: Book):
     audit.log("said")
 
-    [line] = kitaru("executions", "logs", "0197", "--follow", "-o", "json").out.splitlines()
+    done = kitaru("executions", "logs", "0197", "--follow", "-o", "json")
 
-    assert json.loads(line)["event"] == "log"
+    assert [json.loads(line) for line in done.out.splitlines()] == [
+        {
+            "command": "executions.logs",
+            "event": "log",
+            "item": {
+                "message": "said",
+                "timestamp": "2026-01-01T00:00:01+00:00",
+                "source": "stdout",
+            },
+        },
+        {
+            "command": "executions.logs",
+            "event": "terminal",
+            "item": {"status": "completed", "message": "execution completed"},
+        },
+    ]
+
+
+def test_following_the_logs_of_a_failed_execution_fails(kitaru: Kitaru, store: Store):
+    book = Book.begin(store, id="0197-broken")
+    book.log("said")
+    book.end(ExecutionStatus.FAILED)
+
+    as_text = kitaru("executions", "logs", "0197", "--follow")
+    as_json = kitaru("executions", "logs", "0197", "--follow", "-o", "json")
+
+    assert (as_text.code, as_text.out) == (1, "said\n")
+    assert as_text.err.startswith("Error: execution '0197-broken' of flow 'audit' failed: ")
+    assert as_json.code == 1
+    assert json.loads(as_json.out.splitlines()[-1])["item"] == {
+        "status": "failed",
+        "message": "execution failed",
+        "recovery_command": "kitaru executions retry 0197-broken",
+    }
+
+
+def test_following_logs_up_to_a_limit_does_not_wait_for_the_end(kitaru: Kitaru, store: Store):
+    book = Book.begin(store, id="0197-running")
+    book.log("one")
+    book.log("two")
+
+    done = kitaru("executions", "logs", "0197", "--follow", "--limit", "1")
+
+    assert (done.code, done.out, done.err) == (0, "one\n", "")
 
 
 def test_execution_that_said_nothing_has_no_logs(kitaru: Kitaru, audit: Book):

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from kitaru.cli.output import OutputFormat, is_terminal, print_items, print_text
-from kitaru.client import KitaruClient, LogEntry, shapes
+from kitaru.cli.output import OutputFormat, is_terminal, print_items, print_note, print_text
+from kitaru.client import Execution, ExecutionStatus, KitaruClient, LogEntry, shapes
 from kitaru.errors import KitaruUsageError
 
 _CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
@@ -34,7 +34,7 @@ def logs(
         checkpoint: Only this call, by its id, or all calls of this checkpoint, by its name.
         source: Only what checkpoints wrote (step), or the flow's own body (runner).
         limit: At most so many lines, from the start.
-        follow: Wait for more until the execution has finished.
+        follow: Wait for more until the execution has finished; end with 1 if it failed.
         grouped: Put the lines of each call together.
         verbosity: Once for time and level, twice for the logger as well.
     """
@@ -47,6 +47,7 @@ def logs(
             exec_id, checkpoint=checkpoint, source=source, limit=limit, follow=True
         )
         _print_following(lines, verbosity, output)
+        _print_end(executions.get(exec_id), output)
         return
     entries = executions.logs(exec_id, checkpoint=checkpoint, source=source, limit=limit)
     if output == "json":
@@ -67,6 +68,22 @@ def _print_following(lines: Iterable[LogEntry], verbosity: int, output: OutputFo
             print_text(json.dumps(line, ensure_ascii=False))
         else:
             _print_lines([entry], verbosity)
+
+
+def _print_end(execution: Execution, output: OutputFormat) -> None:
+    from kitaru.cli.progress import check_completed
+
+    if not execution.status.is_finished:  # `--limit` was reached
+        return
+    status = execution.status.value
+    if output == "json":
+        item = {"status": status, "message": f"execution {status}"}
+        if execution.status is ExecutionStatus.FAILED:
+            item["recovery_command"] = f"kitaru executions retry {execution.exec_id}"
+        print_text(json.dumps({"command": "executions.logs", "event": "terminal", "item": item}))
+    elif execution.status.is_successful:
+        print_note("[Execution completed successfully]")
+    check_completed(execution)
 
 
 def _print_lines(entries: Iterable[LogEntry], verbosity: int) -> None:

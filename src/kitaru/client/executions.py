@@ -217,8 +217,7 @@ class Executions:
             KitaruStateError: It has finished.
         """
         record = self._find(exec_id)
-        by = f"{getpass.getuser()}@{socket.gethostname()}"
-        self._connection.store.request_cancel(record.id, by=by, now=self._clock.now())
+        self._connection.store.request_cancel(record.id, by=_who(), now=self._clock.now())
         return self.get(record.id)
 
     def delete(self, exec_id: str) -> None:
@@ -324,6 +323,14 @@ def _status(status: ExecutionStatus | str) -> ExecutionStatus:
         known = ", ".join(ExecutionStatus)
         message = f"expected `status` to be one of {known}, got: {status!r}"
         raise KitaruUsageError(message) from None
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container may know no name for its user
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
 
 
 def _key(record: ExecutionRecord) -> tuple[int, str]:
