@@ -8,7 +8,9 @@ Matching, in this order:
 
 a. the record at the same position with the same fingerprint: nothing has changed;
 b. an unused record of the same name with the same fingerprint, elsewhere: calls were inserted, removed or
-   reordered in the code, or branches raced;
+   reordered in the code, or branches raced. If the code is the same, a record that stands in another
+   scope is left for the call that will ask for it there, unless chance may have put it there (neither it
+   nor the call is ordered) and there are arguments to know it by;
 c. an unused record at the same position with another fingerprint: a contradiction. If the code changed,
    nobody but the developer knows what is right, and `KitaruDivergenceError` says so. If it did not, and
    both the record and the call are ordered, the flow is merely not deterministic (a date in a prompt) and
@@ -76,7 +78,8 @@ class Journal:
         self._lock = threading.Lock()
         self._recorded: dict[str, CallRecord] = {}
         self._open: dict[str, CallRecord] = {}
-        self._by_fingerprint: dict[tuple[str, bytes], deque[str]] = {}
+        # By scope, name and fingerprint; under `None`, those that calls of other scopes may have too.
+        self._by_fingerprint: dict[tuple[str | None, str, bytes], deque[str]] = {}
         self._used: set[str] = set()
         self._given: set[str] = set()
         self._counted: dict[str, int] = {}
@@ -86,10 +89,17 @@ class Journal:
             self._recorded_ids.add(record.call_id)
             if record.status.is_recorded:
                 self._recorded[record.position] = record
-                key = (record.name, record.fingerprint)
-                self._by_fingerprint.setdefault(key, deque()).append(record.position)
+                self._index(record)
             else:
                 self._open[record.position] = record
+
+    def _index(self, record: CallRecord) -> None:
+        prefixes: list[str | None] = [record.position[: record.position.find("/") + 1]]
+        if self._code_changed or not record.ordered:
+            prefixes.append(None)
+        for prefix in prefixes:
+            key = (prefix, record.name, record.fingerprint)
+            self._by_fingerprint.setdefault(key, deque()).append(record.position)
 
     def match(
         self,
@@ -99,6 +109,7 @@ class Journal:
         fingerprint: bytes,
         *,
         ordered: bool,
+        anonymous: bool = False,
         label: str | None = None,
     ) -> Match:
         """Find what answers a call, and settle the position under which it stands.
@@ -109,6 +120,7 @@ class Journal:
             ordinal: Which call of that name in the scope it is.
             fingerprint: Of its name and arguments.
             ordered: Whether the scope is ordered where the call stands.
+            anonymous: Whether it has no arguments, so that only its place tells it from others.
             label: The name that the position counts, if it is not the checkpoint's own (`id=`).
         """
         counted = label or name
@@ -123,7 +135,10 @@ class Journal:
             if here is not None and here.fingerprint == fingerprint and here.name == name:
                 self._used.add(position)
                 return Match(position, here)
-            if (moved := self._unused(name, fingerprint)) is not None:
+            moved = self._unused(prefix, name, fingerprint)
+            if moved is None and (self._code_changed or not (ordered or anonymous)):
+                moved = self._unused(None, name, fingerprint)
+            if moved is not None:
                 self._used.add(moved.position)
                 return Match(moved.position, moved)
             contradiction = None
@@ -141,8 +156,8 @@ class Journal:
             self._given.add(position)
             return Match(position, None, contradiction, earlier=self._open.get(position))
 
-    def _unused(self, name: str, fingerprint: bytes) -> CallRecord | None:
-        candidates = self._by_fingerprint.get((name, fingerprint))
+    def _unused(self, prefix: str | None, name: str, fingerprint: bytes) -> CallRecord | None:
+        candidates = self._by_fingerprint.get((prefix, name, fingerprint))
         while candidates:
             position = candidates.popleft()
             if position not in self._used:

@@ -90,6 +90,7 @@ def settle(call: Call) -> None:
         call.ordinal,
         call.fingerprint,
         ordered=call.ordered,
+        anonymous=call.spec.ignore.issuperset(call.arguments),
         label=call.label,
     )
     call.match = match

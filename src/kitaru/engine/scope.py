@@ -8,7 +8,9 @@ Two more things are kept per scope:
 
 * the **frontier**: the calls that the next call here follows from;
 * whether the scope is still **ordered**: whether program order alone, and no race between tasks or
-  futures, has decided that this scope stands where it does. Once lost it does not come back.
+  futures, has decided that this scope stands where it does. Once lost it does not come back. A task is
+  ordered up to its first pause only, for during a pause other tasks may take the next item of a queue or
+  an iterator that they share with it, and next time it may be the other way round.
 """
 
 from __future__ import annotations
@@ -160,6 +162,8 @@ class ScopedTaskFactory:
         else:
             context.run(current_scope.set, child)
             task = self._make(loop, coroutine, context, options)
+        # After the task's first step, which the loop has in its queue by now.
+        child.unorder_after_yield()
         task.add_done_callback(lambda _: scope.join(child.upstreams()))
         return task
 

@@ -1,0 +1,110 @@
+"""Interrupt flows at a chosen line and go on with them, in one process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+from kitaru import settings
+from kitaru.authoring.flow import Flow
+from kitaru.authoring.handle import FlowHandle
+from kitaru.engine.context import current_scope
+from kitaru.engine.journal import OnDivergence
+from kitaru.model import AttemptRecord, CallRecord, EventRecord, ExecutionRecord
+from kitaru.store.contract import Store
+from kitaru.worker.local import LocalRun, LocalRunner, claim_here, local_runner, retry_here
+
+PATIENCE_SECONDS = 20
+
+
+class Interruption:
+    """Has the flow that runs here stop at its next Kitaru call, once.
+
+    What is recorded then is exactly what came before this line in program order, which a kill of the
+    process cannot promise; `tests/crash` kills.
+    """
+
+    def __init__(self) -> None:
+        self.is_due = True
+
+    def __call__(self) -> None:
+        if self.is_due:
+            self.is_due = False
+            scope = current_scope.get()
+            assert scope is not None
+            scope.run.release()
+
+
+def runner() -> LocalRunner:
+    return local_runner(settings.current())
+
+
+def store() -> Store:
+    return runner().store
+
+
+def leave(handle: FlowHandle[Any]) -> None:
+    """Wait until a run has left this process, however it ended."""
+    local = runner().find(handle.exec_id)
+    if local is not None:
+        local.finished.exception(PATIENCE_SECONDS)
+
+
+def go_on(
+    flow: Flow[..., Any],
+    handle: FlowHandle[Any],
+    *,
+    code_changed: bool = False,
+    on_divergence: str | None = None,
+) -> LocalRun:
+    """Continue a run that was interrupted, perhaps with another flow's code."""
+    leave(handle)
+    claimed = claim_here(runner(), handle.exec_id)
+    assert claimed is not None, store().get_execution(handle.exec_id)
+    return _start(flow, claimed, code_changed=code_changed, on_divergence=on_divergence)
+
+
+def retry(flow: Flow[..., Any], handle: FlowHandle[Any], *, code_changed: bool = False) -> LocalRun:
+    """Retry a failed run."""
+    leave(handle)
+    claimed = retry_here(runner(), handle.exec_id)
+    assert claimed is not None
+    return _start(flow, claimed, code_changed=code_changed)
+
+
+def _start(
+    flow: Flow[..., Any],
+    claimed: tuple[ExecutionRecord, float],
+    *,
+    code_changed: bool,
+    on_divergence: str | None = None,
+) -> LocalRun:
+    code = replace(flow.code, code_hash="changed") if code_changed else flow.code
+    policy = None if on_divergence is None else OnDivergence(on_divergence)
+    return runner().start(claimed[0], code, claimed[1], on_divergence=policy)
+
+
+def calls(handle: FlowHandle[Any]) -> dict[str, CallRecord]:
+    return {call.position: call for call in store().list_calls(handle.exec_id)}
+
+
+def upstreams(handle: FlowHandle[Any]) -> dict[str, tuple[str, ...]]:
+    return {position: call.upstreams for position, call in calls(handle).items()}
+
+
+def attempts(handle: FlowHandle[Any]) -> list[AttemptRecord]:
+    return store().list_attempts(handle.exec_id)
+
+
+def events(handle: FlowHandle[Any]) -> list[EventRecord]:
+    return [event for _, event in store().list_events(handle.exec_id)]
+
+
+def execution(handle: FlowHandle[Any]) -> ExecutionRecord:
+    return store().get_execution(handle.exec_id)
+
+
+def join(thread: threading.Thread) -> None:
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
