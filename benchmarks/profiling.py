@@ -118,7 +118,7 @@ def main() -> None:
         recover()
         reached.wait()
     else:
-        work = operations()[operation]
+        work = operations(directory)[operation]
         work(10)
         profiler.clear()
         began = time.perf_counter()

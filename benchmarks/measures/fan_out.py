@@ -11,8 +11,8 @@ def measure(bench: Bench) -> list[Row]:
     calls = bench.size.calls
     with bench.subjects(LIMIT, KITARU) as subjects:
         limit, kitaru = subjects[LIMIT], subjects[KITARU]
-        limit.do("commit", _WARM_UP)
-        kitaru.do("fan_out", _WARM_UP)
+        limit.do("commit", calls)  # its log has its full length then
+        kitaru.do("fan_out", calls)
         kitaru.do("async_fan_out", _WARM_UP)
         figures = bench.in_turn(
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import sys
+import tempfile
 import time
 
 import kitaru
@@ -14,8 +15,15 @@ from benchmarks.subjects.served import Operation, serve
 WIDTH = 16
 
 
-def operations() -> dict[str, Operation]:
+def operations(directory: str) -> dict[str, Operation]:
     grown: dict[int, kitaru.FlowHandle[None]] = {}
+
+    def first(count: int) -> float:
+        kitaru.configure(config_dir=tempfile.mkdtemp(dir=directory))
+        try:
+            return flows.sequence.run(count).wait() / count
+        finally:
+            kitaru.configure(config_dir=directory)
 
     def executions(count: int) -> float:
         began = time.perf_counter()
@@ -42,6 +50,7 @@ def operations() -> dict[str, Operation]:
 
     return {
         "sequence": lambda count: flows.sequence.run(count).wait() / count,
+        "first": first,
         "async_sequence": lambda count: flows.async_sequence.run(count).wait() / count,
         "executions": executions,
         "fan_out": lambda count: flows.fan_out.run(count, WIDTH).wait() / count,
@@ -54,8 +63,9 @@ def operations() -> dict[str, Operation]:
 
 
 def main() -> None:
-    kitaru.configure(config_dir=sys.argv[1])
-    serve(operations())
+    directory = sys.argv[1]
+    kitaru.configure(config_dir=directory)
+    serve(operations(directory))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import sys
 import time
@@ -22,19 +23,29 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def commit(connection: sqlite3.Connection, count: int) -> float:
+    cursor = connection.cursor()
+    began = time.perf_counter()
+    for _ in range(count):
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("INSERT INTO record (name, value) VALUES (?, ?)", (_TEXT, _BLOB))
+        cursor.execute("COMMIT")
+    return (time.perf_counter() - began) / count
+
+
 def main() -> None:
-    connection = connect(Path(sys.argv[1]) / "limit.db")
+    directory = Path(sys.argv[1])
+    connection = connect(directory / "limit.db")
+    names = (f"{number}.db" for number in itertools.count())
 
-    def commit(count: int) -> float:
-        cursor = connection.cursor()
-        began = time.perf_counter()
-        for _ in range(count):
-            cursor.execute("BEGIN IMMEDIATE")
-            cursor.execute("INSERT INTO record (name, value) VALUES (?, ?)", (_TEXT, _BLOB))
-            cursor.execute("COMMIT")
-        return (time.perf_counter() - began) / count
+    def first(count: int) -> float:
+        new = connect(directory / next(names))
+        try:
+            return commit(new, count)
+        finally:
+            new.close()
 
-    serve({"commit": commit})
+    serve({"commit": lambda count: commit(connection, count), "first": first})
 
 
 if __name__ == "__main__":
