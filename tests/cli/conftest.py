@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -61,7 +62,11 @@ def kitaru(store: Store, capsys: pytest.CaptureFixture[str]) -> Kitaru:
         shown = capsys.readouterr()
         return Done(code, shown.out, shown.err)
 
-    return run
+    own = logging.getLogger("kitaru")  # which a command line configures for its whole process
+    handlers, level = list(own.handlers), own.level
+    yield run
+    own.handlers[:] = handlers
+    own.setLevel(level)
 
 
 COMMAND = [sys.executable, "-m", "kitaru.cli"]
