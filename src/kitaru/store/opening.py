@@ -83,11 +83,17 @@ def _not_sqlite(scheme: str) -> KitaruUsageError | KitaruFeatureNotAvailableErro
     )
 
 
-def _close_all() -> None:
-    # Runs after all threads of flows have ended. The last one to close a file copies its log into it,
-    # so that a file at rest is one file.
-    for store in list(_stores.values()):
+def forget_stores() -> None:
+    """Close every store that this process has opened.
+
+    Runs at exit too, after all threads of flows have ended. The last to close a file copies its log into
+    it, so that a store at rest is one file.
+    """
+    with _lock:
+        stores = list(_stores.values())
+        _stores.clear()
+    for store in stores:
         store.close()
 
 
-atexit.register(_close_all)
+atexit.register(forget_stores)

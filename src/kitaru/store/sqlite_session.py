@@ -9,9 +9,9 @@ from itertools import chain
 
 from kitaru.store.queries import Row, Statement
 
-# Reads take well under a millisecond; more threads than these seldom read at the same instant, and
-# when they do, they open a connection and close it again.
-_IDLE_READERS = 4
+# Reads take well under a millisecond, so that more threads than these may wait for each other. It bounds
+# what the process has open: SQLite puts off closing a file for as long as another connection has a lock.
+_MOST_READERS = 8
 
 # Each size is a prepared statement of its own; 16 rows of the journal have 384 parameters, of the 999
 # that the oldest SQLite allows.
@@ -76,7 +76,7 @@ class SqliteSession:
 
 
 class Readers:
-    """Connections that read: as many as threads read at once, few of them kept."""
+    """A few connections that read, for any number of threads."""
 
     def __init__(self, connect: Callable[[], SqliteSession]) -> None:
         self._connect = connect
@@ -88,7 +88,7 @@ class Readers:
     def borrow(self) -> SqliteSession:
         """Return a connection that nobody else uses until it is given back."""
         with self._changed:
-            while self._is_paused:
+            while self._is_paused or self._borrowed == _MOST_READERS:
                 self._changed.wait()
             self._borrowed += 1
             session = self._idle.pop() if self._idle else None
@@ -102,7 +102,7 @@ class Readers:
 
     def give_back(self, session: SqliteSession, *, is_sound: bool) -> None:
         """Let others use a connection, or close it if it is not sound."""
-        if is_sound and len(self._idle) < _IDLE_READERS:
+        if is_sound:
             self._returned(session)
         else:
             session.connection.close()
@@ -134,5 +134,7 @@ class Readers:
             self._borrowed -= 1
             if session is not None:
                 self._idle.append(session)
-            if self._is_paused and not self._borrowed:
+            if self._is_paused:
                 self._changed.notify_all()
+            else:
+                self._changed.notify()

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from kitaru.blobs import BlobStore, open_blobs
+from kitaru.blobs.local import LocalBlobs
+from kitaru.errors import (
+    KitaruBackendError,
+    KitaruFeatureNotAvailableError,
+    KitaruUsageError,
+)
+
+DATA = bytes(range(256)) * 400
+DIGEST = hashlib.sha256(DATA).hexdigest()
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return open_blobs(f"file://{tmp_path.as_posix()}/blobs")
+
+
+def file_of(blobs: BlobStore, digest: str = DIGEST) -> Path:
+    assert isinstance(blobs, LocalBlobs)
+    return blobs.root / digest[:2] / digest
+
+
+@pytest.mark.parametrize("data", [b"", b"x", DATA])
+def test_blob_is_found_under_its_digest(blobs: BlobStore, data: bytes) -> None:
+    digest = blobs.put(data)
+
+    assert digest == hashlib.sha256(data).hexdigest()
+    assert blobs.get(digest) == data
+    assert blobs.size(digest) == len(data)
+    assert blobs.has(digest)
+
+
+def test_equal_bytes_are_kept_once(blobs: BlobStore) -> None:
+    blobs.put(DATA)
+    written = file_of(blobs).stat()
+
+    blobs.put(DATA)
+
+    assert file_of(blobs).stat().st_ino == written.st_ino
+    assert list(blobs.list_digests()) == [DIGEST]
+
+
+def test_blobs_are_listed_in_order_without_what_a_crash_left(blobs: BlobStore) -> None:
+    digests = sorted(blobs.put(bytes([number])) for number in range(20))
+    root = file_of(blobs).parents[1]
+    (root / "partial").mkdir(exist_ok=True)
+    (root / "partial" / f"{DIGEST}.1.ab").write_bytes(b"half")
+    (root / digests[0][:2] / "README").write_text("not ours")
+    (root / "zz").mkdir()
+
+    assert list(blobs.list_digests()) == digests
+
+
+def test_nothing_is_listed_where_nothing_was_written(blobs: BlobStore) -> None:
+    assert list(blobs.list_digests()) == []
+
+
+def test_deleted_blob_is_gone_and_may_be_deleted_again(blobs: BlobStore) -> None:
+    blobs.put(DATA)
+
+    blobs.delete(DIGEST)
+    blobs.delete(DIGEST)
+
+    assert not blobs.has(DIGEST)
+    assert blobs.put(DATA) == DIGEST
+
+
+def test_missing_blob_is_named(blobs: BlobStore) -> None:
+    for look in (blobs.get, blobs.size):
+        with pytest.raises(KitaruBackendError, match="is missing") as raised:
+            look(DIGEST)
+        assert DIGEST in str(raised.value)
+        assert str(file_of(blobs)) in str(raised.value)
+
+
+@pytest.mark.parametrize("damaged", [DATA[:-1], b"", DATA[:-1] + b"?"])
+def test_damaged_blob_is_named_and_not_returned(blobs: BlobStore, damaged: bytes) -> None:
+    blobs.put(DATA)
+    file_of(blobs).write_bytes(damaged)
+
+    with pytest.raises(KitaruBackendError, match="is damaged") as raised:
+        blobs.get(DIGEST)
+
+    assert str(file_of(blobs)) in str(raised.value)
+
+
+def test_cut_off_blob_is_repaired_by_writing_it_again(blobs: BlobStore) -> None:
+    blobs.put(DATA)
+    file_of(blobs).write_bytes(DATA[:100])
+
+    blobs.put(DATA)
+
+    assert blobs.get(DIGEST) == DATA
+
+
+@pytest.mark.parametrize("digest", ["", "abc", "../" * 21 + "x", DIGEST.upper(), DIGEST + "\n"])
+def test_only_digests_become_paths(blobs: BlobStore, digest: str) -> None:
+    for use in (blobs.get, blobs.has, blobs.size, blobs.delete):
+        with pytest.raises(KitaruUsageError, match="64 hexadecimal digits"):
+            use(digest)
+
+
+def test_threads_may_write_the_same_bytes_at_once(blobs: BlobStore) -> None:
+    barrier = threading.Barrier(8)
+    failed: list[BaseException] = []
+
+    def put() -> None:
+        barrier.wait(30)
+        try:
+            for number in range(10):
+                blobs.put(bytes([number]) * 1000)
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            failed.append(error)
+
+    threads = [threading.Thread(target=put) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failed == []
+    assert len(list(blobs.list_digests())) == 10
+    assert all(hashlib.sha256(blobs.get(one)).hexdigest() == one for one in blobs.list_digests())
+    assert list((file_of(blobs).parents[1] / "partial").iterdir()) == []
+
+
+def test_path_below_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    blobs = LocalBlobs(tmp_path / "file" / "blobs")
+
+    for use in (lambda: blobs.put(DATA), lambda: blobs.get(DIGEST), lambda: list(blobs.list_digests())):
+        with pytest.raises(KitaruBackendError, match="a part of the path is a file"):
+            use()
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from kitaru.blobs.local import LocalBlobs
+from kitaru.errors import KitaruBackendError
+blobs = LocalBlobs(Path(sys.argv[1]))
+limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+try:
+    blobs.put(b"x" * 5000)
+except KitaruBackendError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+assert list(blobs.list_digests()) == []
+assert blobs.get(blobs.put(b"x" * 5000)) == b"x" * 5000
+assert len(list((blobs.root / "partial").iterdir())) == 0
+"""
+
+FORBIDDEN = """
+import os, sys
+from pathlib import Path
+from kitaru.blobs.local import LocalBlobs
+from kitaru.errors import KitaruBackendError
+os.setuid(65534)
+try:
+    LocalBlobs(Path(sys.argv[1])).put(b"x")
+except KitaruBackendError as error:
+    print(error)
+"""
+
+
+def python(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        check=True, capture_output=True, text=True, cwd=ROOT, timeout=60,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit on file sizes")
+def test_blob_that_does_not_fit_leaves_nothing_behind(tmp_path: Path) -> None:
+    said = python(LIMITED, str(tmp_path / "blobs"))
+
+    assert "larger than this process may write" in said
+    assert str(tmp_path / "blobs") in said
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", int)() != 0, reason="only root can become another user")
+def test_folder_that_may_not_be_written_is_named() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+
+        said = python(FORBIDDEN, f"{folder}/blobs")
+
+    assert "this user may not" in said
+    assert f"{folder}/blobs" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("/tmp/blobs", "such as 'file:///"), ("file://blobs", "'file:///blobs'")]
+)
+def test_wrong_url_is_refused_with_the_way_out(url: str, said: str) -> None:
+    with pytest.raises(KitaruUsageError) as raised:
+        open_blobs(url)
+
+    assert said in str(raised.value)
+
+
+def test_places_of_later_versions_are_told_apart_from_mistakes() -> None:
+    with pytest.raises(KitaruFeatureNotAvailableError, match="'s3'"):
+        open_blobs("s3://bucket/path")
+
+
+def test_url_leads_back_to_the_same_place(blobs: BlobStore) -> None:
+    blobs.put(DATA)
+
+    assert open_blobs(blobs.url).get(DIGEST) == DATA
