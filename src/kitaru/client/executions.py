@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, overload
 
@@ -211,14 +209,15 @@ class Executions:
     def cancel(self, exec_id: str) -> Execution:
         """Ask for an execution and its children to be cancelled.
 
-        One that is not running is cancelled at once; a running one when its runner notices.
+        One that is not running is cancelled at once; a running one when its runner notices, which is
+        at once in this process and within seconds in another.
 
         Raises:
             KitaruStateError: It has finished.
         """
-        record = self._find(exec_id)
-        self._connection.store.request_cancel(record.id, by=_who(), now=self._clock.now())
-        return self.get(record.id)
+        from kitaru import worker
+
+        return self.get(worker.cancel_execution(self._find(exec_id).id).id)
 
     def delete(self, exec_id: str) -> None:
         """Remove a finished execution with its journal, logs and artifacts, and its children.
@@ -323,14 +322,6 @@ def _status(status: ExecutionStatus | str) -> ExecutionStatus:
         known = ", ".join(ExecutionStatus)
         message = f"expected `status` to be one of {known}, got: {status!r}"
         raise KitaruUsageError(message) from None
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container may know no name for its user
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _key(record: ExecutionRecord) -> tuple[int, str]:

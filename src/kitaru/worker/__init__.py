@@ -5,6 +5,7 @@ from __future__ import annotations
 from kitaru.worker.local import LocalRun, LocalRunner, local_runner
 from kitaru.worker.recovery import (
     Interrupted,
+    cancel_execution,
     find_interrupted,
     recover,
     retry_execution,
@@ -16,6 +17,7 @@ __all__ = [
     "Interrupted",
     "LocalRun",
     "LocalRunner",
+    "cancel_execution",
     "find_interrupted",
     "local_runner",
     "recover",

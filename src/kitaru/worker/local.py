@@ -84,7 +84,7 @@ class LocalRunner:
             values=Values(open_blobs(settings.artifact_store), settings.allow_pickle),
             leases=leases,
             clock=clock,
-            capture=LogCapture(self.store.append_logs, clock=clock),
+            capture=LogCapture(self.store.append_logs, clock=clock, enabled=settings.capture_logs),
             threads=Pool(_BLOCKING_THREADS, name="kitaru-store"),
         )
         self._flusher = Flusher(writer, leases.runs)
@@ -304,6 +304,7 @@ def local_runner(settings: Settings) -> LocalRunner:
         settings.store_url,
         settings.artifact_store,
         settings.allow_pickle,
+        settings.capture_logs,
         settings.lease_seconds,
         settings.lease_renew_seconds,
     )

@@ -19,6 +19,7 @@ from kitaru.errors import (
 from kitaru.faults import fault
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.transitions import refuse
+from kitaru.worker.cancelling import cancel
 from kitaru.worker.local import LocalRun, LocalRunner, claim_here, local_runner, retry_here
 
 if TYPE_CHECKING:
@@ -165,6 +166,16 @@ def retry_execution(exec_id: str, *, on_divergence: str | None = None) -> Execut
     execution, trusted_until = claimed
     runner.start(execution, code, trusted_until, on_divergence=policy)
     return execution
+
+
+def cancel_execution(exec_id: str) -> ExecutionRecord:
+    """Ask for an execution and its children to be cancelled, wherever they run.
+
+    Raises:
+        KitaruStateError: It is over.
+        KitaruNotFoundError: There is no such execution.
+    """
+    return cancel(_default_runner(), exec_id)
 
 
 def start(flow: Flow[..., Any], arguments: Mapping[str, Any], **options: Any) -> str:
