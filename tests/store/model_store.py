@@ -36,7 +36,7 @@ class ModelStore:
         return self.executions[exec_id]
 
     def set(self, execution: ExecutionRecord, **changes: object) -> ExecutionRecord:
-        changed = replace(execution, **changes)  # pyright: ignore[reportArgumentType] - by name
+        changed = replace(execution, **changes)
         self.executions[execution.id] = changed
         return changed
 
@@ -54,11 +54,11 @@ class ModelStore:
                 return Committed(held=False)
             asked = parent.cancel_requested_at is not None
         for one in self.executions.values():
-            same_key = (
-                new.idempotency_key is not None
-                and (one.project, one.flow, one.idempotency_key)
-                == (new.project, new.flow, new.idempotency_key)
-            )
+            same_key = new.idempotency_key is not None and (
+                one.project,
+                one.flow,
+                one.idempotency_key,
+            ) == (new.project, new.flow, new.idempotency_key)
             same_place = new.parent_position is not None and (
                 (one.parent_id, one.parent_position) == (new.parent_id, new.parent_position)
             )

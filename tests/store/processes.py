@@ -82,4 +82,4 @@ def same_key(path: Path, name: str, number: int) -> list[str]:
 if __name__ == "__main__":
     _, task, path, name, number = sys.argv
     sys.stdin.read(1)  # all begin at once
-    print(json.dumps(globals()[task](Path(path), name, int(number))))
+    json.dump(globals()[task](Path(path), name, int(number)), sys.stdout)

@@ -141,7 +141,11 @@ def test_path_below_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     blobs = LocalBlobs(tmp_path / "file" / "blobs")
 
-    for use in (lambda: blobs.put(DATA), lambda: blobs.get(DIGEST), lambda: list(blobs.list_digests())):
+    for use in (
+        lambda: blobs.put(DATA),
+        lambda: blobs.get(DIGEST),
+        lambda: list(blobs.list_digests()),
+    ):
         with pytest.raises(KitaruBackendError, match="a part of the path is a file"):
             use()
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from kitaru.model import CallRecord, CallStatus
 from kitaru.store import Store
 from tests.store.records import NOW, call, commit_one, entry, run
@@ -7,7 +9,7 @@ from tests.store.records import NOW, call, commit_one, entry, run
 KEY = b"k" * 32
 
 
-def recorded(store: Store, *, project: str = "default", **fields: object) -> tuple[str, CallRecord]:
+def recorded(store: Store, *, project: str = "default", **fields: Any) -> tuple[str, CallRecord]:
     execution = run(store, project=project)
     row = call(cache_key=KEY, **fields)
     commit_one(store, entry(execution, row))

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from kitaru.errors import KitaruError
 from kitaru.model import (
@@ -99,7 +105,9 @@ class StoreMachine(RuleBasedStateMachine):
         max_recoveries=st.integers(0, 2),
         retries_left=st.integers(0, 2),
     )
-    def create(self, owner: str | None, key: str | None, max_recoveries: int, retries_left: int) -> str:
+    def create(
+        self, owner: str | None, key: str | None, max_recoveries: int, retries_left: int
+    ) -> str:
         self.created += 1
         new = new_execution(
             id=f"x{self.created}", claim=owner and claim(owner, self.now), created_at=self.now,
@@ -211,9 +219,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(exec_id=executions)
     def delete(self, exec_id: str) -> None:
-        self.same(
-            lambda: self.store.delete_execution(exec_id), lambda: self.model.delete(exec_id)
-        )
+        self.same(lambda: self.store.delete_execution(exec_id), lambda: self.model.delete(exec_id))
 
     @rule(exec_id=executions)
     def watch(self, exec_id: str) -> None:

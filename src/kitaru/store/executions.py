@@ -15,12 +15,18 @@ from kitaru.transitions import refuse
 _BEYOND = "\U0010ffff"
 
 
+def find_execution(session: Session, exec_id: str) -> ExecutionRecord | None:
+    """Return one execution, if there is one with this id."""
+    row = session.row("find_execution", exec_id)
+    return None if row is None else execution_from_row(row)
+
+
 def get_execution(session: Session, exec_id: str) -> ExecutionRecord:
     """Return one execution, or raise `KitaruNotFoundError`."""
-    row = session.row("get_execution", exec_id)
-    if row is None:
+    execution = find_execution(session, exec_id)
+    if execution is None:
         raise _unknown(exec_id)
-    return execution_from_row(row)
+    return execution
 
 
 def find_execution_ids(session: Session, prefix: str, limit: int) -> list[str]:
@@ -33,14 +39,14 @@ def list_executions(
     session: Session, where: ExecutionFilter, limit: int, before: tuple[int, str] | None
 ) -> list[ExecutionRecord]:
     """Return a page of executions, newest first."""
-    columns, has_tag = session.statement("execution_columns"), session.statement("has_tag")
-    text, arguments = list_statement(columns.text, where, has_tag.text, limit=limit, before=before)
+    columns = session.statement("execution_columns").text
+    text, arguments = list_statement(columns, where, _has_tag(session), limit=limit, before=before)
     return [execution_from_row(row) for row in session.query(text, arguments)]
 
 
 def count_executions(session: Session, where: ExecutionFilter) -> int:
     """Return how many executions fit."""
-    text, arguments = count_statement(where, session.statement("has_tag").text)
+    text, arguments = count_statement(where, _has_tag(session))
     return session.query(text, arguments)[0][0]
 
 
@@ -77,6 +83,10 @@ def delete_execution(session: Session, exec_id: str) -> None:
         )
         raise KitaruStateError(message)
     session.run("delete_tree", exec_id)
+
+
+def _has_tag(session: Session) -> str:
+    return session.statement("has_tag").text
 
 
 def _status(session: Session, exec_id: str) -> ExecutionStatus:

@@ -26,7 +26,7 @@ from kitaru.model import (
     Write,
 )
 from kitaru.store.database import Session
-from kitaru.store.executions import reopen_calls
+from kitaru.store.executions import find_execution, reopen_calls
 from kitaru.store.queries import Row
 from kitaru.store.rows import (
     artifact_from_row,
@@ -37,7 +37,6 @@ from kitaru.store.rows import (
     call_to_row,
     created_execution,
     event_to_row,
-    execution_from_row,
     execution_to_row,
     failure_to_json,
     metadata_from_row,
@@ -89,7 +88,7 @@ class _Batch:
         if not fence.held:
             return fence
         if entry.calls:
-            self._add("record_call", [call_to_row(exec_id, call) for call in entry.calls])
+            self._add_calls(exec_id, entry.calls)
         if entry.attempts:
             rows = [attempt_to_row(exec_id, attempt) for attempt in entry.attempts]
             self._add("record_attempt", rows)
@@ -123,7 +122,7 @@ class _Batch:
             existing = _find_existing(self._session, new)
             return Committed(held=True, cancel_requested=cancel_requested, execution=existing)
         if new.parent_call is not None and new.parent_id is not None:
-            self._add("record_call", [call_to_row(new.parent_id, new.parent_call)])
+            self._add_calls(new.parent_id, (new.parent_call,))
         return Committed(held=True, execution=created_execution(new), created=True)
 
     def write(self) -> None:
@@ -138,6 +137,9 @@ class _Batch:
         if row is None:
             return _LOST
         return _HELD if row[0] is None else _HELD_AND_CANCELLED
+
+    def _add_calls(self, exec_id: str, calls: Sequence[CallRecord]) -> None:
+        self._add("record_call", [call_to_row(exec_id, call) for call in calls])
 
     def _add(self, name: str, rows: list[Row]) -> None:
         gathered = self._rows.get(name)
@@ -183,9 +185,7 @@ def _find_existing(session: Session, new: NewExecution) -> ExecutionRecord | Non
     if row is None and new.parent_position is not None:
         row = session.row("find_by_parent_position", new.parent_id, new.parent_position)
     # If neither, it is the same creation, tried again.
-    exec_id = new.id if row is None else row[0]
-    row = session.row("get_execution", exec_id)
-    return None if row is None else execution_from_row(row)
+    return find_execution(session, new.id if row is None else row[0])
 
 
 def list_calls(session: Session, exec_id: str) -> list[CallRecord]:

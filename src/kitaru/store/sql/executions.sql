@@ -1,4 +1,4 @@
--- name: get_execution(exec_id)
+-- name: find_execution(exec_id)
 -- One execution's row.
 SELECT
     id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at,
