@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kitaru.errors import KitaruNotFoundError
@@ -8,12 +10,10 @@ from kitaru.store import Store
 from tests.store.records import NOW, commit_one, create, entry, finish, metadata, new_execution, run
 
 
-def ids(store: Store, **where: object) -> list[str]:
-    given: dict[str, object] = {"project": "default", **where}
-    return [
-        execution.id
-        for execution in store.list_executions(ExecutionFilter(**given), limit=100)  # pyright: ignore[reportArgumentType] - fields by name
-    ]
+def ids(store: Store, **where: Any) -> list[str]:
+    fields: dict[str, Any] = {"project": "default", **where}
+    listed = store.list_executions(ExecutionFilter(**fields), limit=100)
+    return [execution.id for execution in listed]
 
 
 def test_unknown_execution_is_not_found(store: Store) -> None:
@@ -93,7 +93,7 @@ def test_list_is_narrowed_by_the_executions_own_metadata(store: Store) -> None:
 
 @pytest.mark.parametrize("where", [{}, {"flow": "research"}, {"stack": "local"}])
 def test_pages_follow_each_other_without_gap_or_repetition(
-    store: Store, where: dict[str, str]
+    store: Store, where: dict[str, Any]
 ) -> None:
     # Many with the same moment, so that pages end between executions that only the id tells apart.
     store.commit([new_execution(created_at=NOW + number // 4) for number in range(20)])

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from kitaru.errors import KitaruNotFoundError, KitaruStateError
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.store.database import Session
+from kitaru.store.execution_rows import execution_from_row
 from kitaru.store.listing import count_statement, list_statement
-from kitaru.store.rows import execution_from_row
 from kitaru.transitions import refuse
 
 # The last code point there is: what sorts before `prefix + this` and not before `prefix` begins with it.

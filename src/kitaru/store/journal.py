@@ -26,7 +26,9 @@ from kitaru.model import (
     Write,
 )
 from kitaru.store.database import Session
+from kitaru.store.execution_rows import created_execution, execution_to_row
 from kitaru.store.executions import find_execution, reopen_calls
+from kitaru.store.log_rows import event_to_row
 from kitaru.store.queries import Row
 from kitaru.store.rows import (
     artifact_from_row,
@@ -35,9 +37,6 @@ from kitaru.store.rows import (
     attempt_to_row,
     call_from_row,
     call_to_row,
-    created_execution,
-    event_to_row,
-    execution_to_row,
     failure_to_json,
     metadata_from_row,
 )

@@ -12,7 +12,7 @@ import msgspec
 
 from kitaru.model import Claim, ExecutionRecord, HeldLease
 from kitaru.store.database import Session
-from kitaru.store.rows import execution_from_row
+from kitaru.store.execution_rows import execution_from_row
 
 
 def is_anything_claimable(session: Session, now: int) -> bool:

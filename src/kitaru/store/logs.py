@@ -8,7 +8,7 @@ import msgspec
 
 from kitaru.model import EventRecord, LogLine
 from kitaru.store.database import Session
-from kitaru.store.rows import event_from_row, log_from_row, log_to_row
+from kitaru.store.log_rows import event_from_row, log_from_row, log_to_row
 
 # The largest number of rows that either database can be asked for.
 _ALL = 2**63 - 1
