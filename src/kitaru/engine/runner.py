@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def run_in_thread(run: Run, code: FlowCode, on_divergence: OnDivergence | None =
     """
 
     def invoke(_: object) -> UserValue:
+        run.flow_thread = threading.get_ident()
         token = current_scope.set(run.root)
         target = logs.LogTarget(run.exec_id, "", 1)
         log_token = logs.target.set(target)

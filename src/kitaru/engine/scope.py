@@ -16,6 +16,8 @@ Two more things are kept per scope:
 from __future__ import annotations
 
 import asyncio
+import itertools
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
@@ -50,15 +52,18 @@ class Scope:
         self.ordered = ordered
         self._frontier = frontier
         self._joined: list[str] = []
-        self._ordinals: dict[str, int] = {}
+        self._ordinals: dict[str, itertools.count[int]] = {}
         self._children = 0
         self._untaken: dict[int, None] = {}
 
     def next_ordinal(self, name: str) -> int:
         """Count one more call of `name` here, from 1."""
-        ordinal = self._ordinals.get(name, 0) + 1
-        self._ordinals[name] = ordinal
-        return ordinal
+        flow_thread = self.run.flow_thread
+        if flow_thread is not None and threading.get_ident() != flow_thread:
+            # Threads that user code started with the flow's context race for their ordinals.
+            self.ordered = False
+        # One step each for the interpreter, so that such threads never get the same ordinal.
+        return next(self._ordinals.setdefault(name, itertools.count(1)))
 
     def position(self, name: str, ordinal: int) -> str:
         """Return the position of a call as it is stored."""
