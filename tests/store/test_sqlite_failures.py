@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kitaru.errors import KitaruBackendError
+from kitaru.errors import KitaruBackendError, KitaruUsageError
 from kitaru.store.sqlite import SQLiteStore
 from tests.store.records import call, commit_one, create, entry, run
 
@@ -194,6 +194,59 @@ def test_damaged_file_can_be_replaced_while_its_store_is_open(tmp_path: Path) ->
 
     assert len(store.list_calls(exec_id)) == 500
     store.close()
+
+
+HOT_JOURNAL = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = DELETE")
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE call SET name = 'half'")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_transaction_that_was_killed_before_the_log_was_in_use_is_undone(tmp_path: Path) -> None:
+    path = tmp_path / "kitaru.db"
+    exec_id = filled(path)
+    subprocess.run([sys.executable, "-c", HOT_JOURNAL, str(path)], check=False, timeout=60)
+    assert (tmp_path / "kitaru.db-journal").stat().st_size
+
+    store = SQLiteStore(path)
+
+    assert {row.name for row in store.list_calls(exec_id)} == {"step"}
+    assert store.verify() == []
+    store.close()
+
+
+def test_file_system_that_cannot_share_a_log_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A database in memory stands for it: it cannot be switched to a log either.
+    monkeypatch.setattr("kitaru.store.sqlite_schema._open", lambda *_: sqlite3.connect(":memory:"))
+
+    with pytest.raises(KitaruBackendError, match="cannot share between processes"):
+        SQLiteStore(tmp_path / "kitaru.db")
+
+
+def test_store_whose_connection_broke_goes_on_with_a_new_one(sqlite_store: SQLiteStore) -> None:
+    execution = run(sqlite_store)
+    writer = sqlite_store._database._writer  # pyright: ignore[reportAttributeAccessIssue] - SQLite's
+    writer.connection.close()
+
+    with pytest.raises(KitaruBackendError):
+        commit_one(sqlite_store, entry(execution, call()))
+
+    assert commit_one(sqlite_store, entry(execution, call())).held
+
+
+def test_name_that_utf8_cannot_express_is_no_name_to_look_for(sqlite_store: SQLiteStore) -> None:
+    with pytest.raises(KitaruUsageError, match="lone surrogates"):
+        sqlite_store.get_execution("\udc80")
+
+    assert sqlite_store.list_running() == []
 
 
 def test_verify_finds_nothing_wrong_with_a_good_store(sqlite_store: SQLiteStore) -> None:
