@@ -83,6 +83,7 @@ class Run:
         signal: What the flow's next Kitaru call raises, once it is set.
         ending: The flow is over and its outcome is being committed; nothing can stop it any more.
         divergence: The error that the flow may have caught but cannot go on from.
+        is_homeless: The event loop has ended under the flow.
         flow_thread: The thread that a sync flow runs in.
         futures_exist: Whether arguments may contain futures.
         outstanding: Submitted calls that are not done.
@@ -109,6 +110,7 @@ class Run:
         self.futures_exist = False
         self.outstanding: set[concurrent.futures.Future[Any]] = set()
         self.recorded_attempts: dict[str, int] = {}
+        self.is_homeless = False
         self.flow_thread: int | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[object]] = set()

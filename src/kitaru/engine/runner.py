@@ -94,13 +94,17 @@ async def run_on_loop(
         install_task_factory(loop)
         limit = asyncio.timeout(run.remaining_seconds)
         try:
-            flow_task = asyncio.Task(code.function(*bound.args, **bound.kwargs), loop=loop)
+            flow_task = asyncio.Task(_without_exit(code.function, bound), loop=loop)
             run.adopt(flow_task)
             async with limit:
-                return await flow_task
+                value, exited = await flow_task
+            if exited is not None:
+                raise exited
+            return value
         except asyncio.CancelledError:
             if run.signal is None and _cancelled_from_outside():
-                # The loop is being shut down under the flow: someone else can go on with it.
+                # The loop is being shut down under the flow, which can go on elsewhere.
+                run.is_homeless = True
                 run.release()
             if run.signal is not None:
                 run.signal_raised = True
@@ -119,6 +123,17 @@ async def run_on_loop(
     bound = _bind(code, run)
     with _held(run):
         return await adrive(run, run_execution(run, code, on_divergence), invoke)
+
+
+async def _without_exit(
+    function: Callable[..., Any], bound: inspect.BoundArguments
+) -> tuple[UserValue, KeyboardInterrupt | SystemExit | None]:
+    # A task that raises one of these ends the whole loop, with everything else that runs on it. A flow
+    # that does so has failed, as a sync one has.
+    try:
+        return await function(*bound.args, **bound.kwargs), None
+    except (KeyboardInterrupt, SystemExit) as error:
+        return None, error
 
 
 def _cancelled_from_outside() -> bool:

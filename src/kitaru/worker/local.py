@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 # Threads for what would block an event loop: blob reads, cache look-ups.
 _BLOCKING_THREADS = 4
+_RELEASED = Outcome(status=ExecutionStatus.PENDING, reason="released")
 
 
 class LocalRun:
@@ -129,9 +130,20 @@ class LocalRunner:
         )
         loop = _running_loop() if code.is_async else None
         if loop is not None:
+            # Known before the task has begun, so that nobody blocks the loop that it needs.
+            run.loop = loop
             task = asyncio.Task(self._arun(local, code, on_divergence), loop=loop)
             _tasks.add(task)
-            task.add_done_callback(_tasks.discard)
+
+            def over(task: asyncio.Task[None]) -> None:
+                _tasks.discard(task)
+                if not local.finished.done():
+                    # The loop has ended under it, perhaps before its first step.
+                    self._threads.put(
+                        lambda: contextvars.Context().run(self._move, local, code, on_divergence)
+                    )
+
+            task.add_done_callback(over)
         else:
             self._threads.put(
                 lambda: contextvars.Context().run(self._run, local, code, on_divergence)
@@ -160,12 +172,33 @@ class LocalRunner:
         try:
             while True:
                 outcome = await run_on_loop(local.run, code, on_divergence)
+                if local.run.is_homeless:
+                    return
                 if not self._try_again(local, outcome):
                     break
+        except asyncio.CancelledError:
+            return
         except BaseException as error:  # noqa: BLE001 - told to whoever waits
             self._broken(local, error)
         else:
             self._ended(local, outcome)
+
+    def _move(self, local: LocalRun, code: FlowCode, on_divergence: OnDivergence | None) -> None:
+        """Go on in this thread with a run whose event loop has ended under it."""
+
+        def go_on() -> None:
+            self.services.leases.let_go(local.run)
+            self._give_back(local.run)
+            if interrupt.was_interrupted():
+                return self._ended(local, _RELEASED)
+            claimed = claim_here(self, local.exec_id)
+            if claimed is None:
+                raise LeaseLost(local.exec_id)
+            local.run = Run(claimed[0], self.services)
+            self.services.leases.hold(local.run, claimed[1])
+            return self._run(local, code, on_divergence)
+
+        self._guarded(local, go_on)
 
     def _guarded(self, local: LocalRun, finish: Callable[[], None]) -> None:
         try:
