@@ -9,8 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar, dataclass_transform
 
 from kitaru.errors import FailureOrigin
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def record(cls: type[T]) -> type[T]:
+    """Make a class a record of keyword fields that nobody assigns to.
+
+    Type checkers hold everyone to that. A dataclass that also refuses assignments at run time takes
+    2.5 times as long to make, which is a tenth of what Kitaru itself adds to a checkpoint.
+    """
+    return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)
+
+
+@dataclass_transform(frozen_default=True)
+def positional_record(cls: type[T]) -> type[T]:
+    """As `record`, for a few fields whose order everyone knows."""
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
 
 INLINE_LIMIT = 32 * 1024
 """Values of up to this many bytes lie in their row; larger ones in the blob store, under their digest."""
@@ -72,7 +92,7 @@ class AttemptStatus(StrEnum):
     TIMED_OUT = "timed_out"
 
 
-@dataclass(frozen=True, slots=True)
+@positional_record
 class StoredValue:
     """An encoded value, or where its bytes lie.
 
@@ -89,7 +109,7 @@ class StoredValue:
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FailureRecord:
     """An exception as it is kept.
 
@@ -112,7 +132,7 @@ class FailureRecord:
     positions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ExecutionRecord:
     """One execution's row.
 
@@ -166,7 +186,7 @@ class ExecutionRecord:
     status_reason: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CallRecord:
     """One journal row: what a call was asked, and what came of it.
 
@@ -201,7 +221,7 @@ class CallRecord:
     ended_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AttemptRecord:
     """One failed attempt of a call; `number` counts from 1 over all claims."""
 
@@ -213,7 +233,7 @@ class AttemptRecord:
     failure: FailureRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ArtifactRecord:
     """A value saved under a name; `attempt_failed` marks what a failed attempt left behind."""
 
@@ -228,7 +248,7 @@ class ArtifactRecord:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class MetadataRecord:
     """A logged value as JSON text; `position` is empty for the execution's own."""
 
@@ -237,7 +257,7 @@ class MetadataRecord:
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EventRecord:
     """A fact for watchers; the engine never reads it. `payload` is JSON text."""
 
@@ -255,7 +275,7 @@ class LogSource(StrEnum):
     LOGGING = "logging"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LogLine:
     """One captured line; `position` is empty for what the flow's own body wrote."""
 
@@ -272,7 +292,7 @@ class LogLine:
     logged_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NewExecution:
     """An execution to create.
 
@@ -304,7 +324,7 @@ class NewExecution:
     claim: Claim | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Claim:
     """Who claims, and until when the lease holds if it is not renewed."""
 
@@ -312,7 +332,7 @@ class Claim:
     lease_expires_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outcome:
     """How a claim of an execution ends.
 
@@ -330,7 +350,7 @@ class Outcome:
     reopen: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class JournalEntry:
     """What one claim of one execution commits at once, or not at all.
 
@@ -350,7 +370,7 @@ class JournalEntry:
 Write = JournalEntry | NewExecution
 
 
-@dataclass(frozen=True, slots=True)
+@positional_record
 class Committed:
     """What became of one `Write`.
 
@@ -367,7 +387,7 @@ class Committed:
     created: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@positional_record
 class HeldLease:
     """A lease that was renewed."""
 
@@ -376,7 +396,7 @@ class HeldLease:
     cancel_requested: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ExecutionFilter:
     """Which executions to list; None leaves a field open.
 

@@ -20,7 +20,7 @@ from kitaru.authoring.functions import (
 )
 from kitaru.authoring.handle import FlowHandle
 from kitaru.authoring.submission import RunOptions, submit_flow
-from kitaru.code_ref import CodeRef
+from kitaru.code_ref import CodeRef, import_root_of
 from kitaru.engine.journal import OnDivergence
 from kitaru.engine.runner import FlowCode
 from kitaru.errors import KitaruUsageError
@@ -58,6 +58,7 @@ class Flow(Generic[P, R]):
         self.name = name
         self.binder = Binder.of(function, name)
         self.code_ref = CodeRef.of(function)
+        self._code_root: str | None = None
         copy_identity(self, function)
         self.__qualname__: str = getattr(function, "__qualname__", name)
 
@@ -73,6 +74,13 @@ class Flow(Generic[P, R]):
                 on_divergence=self._on_divergence,
             )
         return self._code
+
+    @property
+    def code_root(self) -> str:
+        """The folder that makes the flow's module importable elsewhere, empty if Python finds it."""
+        if self._code_root is None:
+            self._code_root = import_root_of(self.code_ref.module)
+        return self._code_root
 
     @property
     def max_recoveries(self) -> int:

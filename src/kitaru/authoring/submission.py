@@ -13,7 +13,6 @@ from kitaru import settings
 from kitaru._version import __version__
 from kitaru.authoring.functions import check_cache, check_seconds, is_whole_number
 from kitaru.authoring.handle import FlowHandle
-from kitaru.code_ref import import_root_of
 from kitaru.engine.calls import Call, CheckpointSpec, kind_prefix
 from kitaru.engine.context import current_call, current_scope
 from kitaru.engine.protocol import settle
@@ -130,17 +129,21 @@ def submit_flow(
 
     scope = current_scope.get()
     if scope is None:
-        runner = local_runner(settings.current())
-        new = _new_execution(runner, flow, arguments, options)
+        present = settings.current()
+        runner = local_runner(present)
+        new = _new_execution(runner, present, flow, arguments, options)
         return _create_and_start(runner, flow, new)
     return _run_child(scope, flow, arguments, options)
 
 
 def _new_execution(
-    runner: LocalRunner, flow: Flow[..., Any], arguments: Mapping[str, Any], options: RunOptions
+    runner: LocalRunner,
+    present: settings.Settings,
+    flow: Flow[..., Any],
+    arguments: Mapping[str, Any],
+    options: RunOptions,
 ) -> NewExecution:
-    # The settings of this moment: the runner may be older than the last `configure()`.
-    values, present = runner.services.values, settings.current()
+    values = runner.services.values
     inputs = values.keep(values.encode(dict(arguments), root="inputs"))
     retries = options.retries if options.retries is not None else present.retries or 0
     cache = options.cache if options.cache is not None else present.cache
@@ -150,7 +153,7 @@ def _new_execution(
         project=present.project,
         flow=flow.name,
         code_ref=str(flow.code_ref),
-        code_root=import_root_of(flow.code_ref.module),
+        code_root=flow.code_root,
         code_hash=code.code_hash,
         inputs=inputs,
         stack=options.stack or present.stack,
@@ -264,7 +267,7 @@ def _create_child(
     from kitaru.worker.local import runner_of
 
     run, runner = scope.run, runner_of(scope.run)
-    new = _new_execution(runner, flow, arguments, options)
+    new = _new_execution(runner, settings.current(), flow, arguments, options)
     new = replace(
         new,
         project=run.execution.project,

@@ -169,8 +169,13 @@ class CheckpointFutures(Sequence[CheckpointFuture[R]], Generic[R]):
 _MAX_DEPTH = 16
 
 
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+
+
 def find_futures(value: Any, found: list[CheckpointFuture[Any]], depth: int = 0) -> None:
     """Collect the futures in a value: itself, or inside lists, tuples and dicts."""
+    if type(value) in _ATOMS:
+        return
     if isinstance(value, CheckpointFuture):
         found.append(value)  # pyright: ignore[reportUnknownArgumentType] - of any result
     elif depth < _MAX_DEPTH:

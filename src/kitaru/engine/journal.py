@@ -26,11 +26,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from kitaru.errors import KitaruUsageError
-from kitaru.model import CallKind, CallRecord
+from kitaru.model import CallKind, CallRecord, positional_record
 
 
 class OnDivergence(StrEnum):
@@ -42,7 +41,7 @@ class OnDivergence(StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True)
+@positional_record
 class Match:
     """What the journal has for a call.
 

@@ -30,6 +30,7 @@ from kitaru.model import (
     JournalEntry,
     MetadataRecord,
     Outcome,
+    record,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Services:
     threads: Pool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Commit:
     """What a run wants to write at once; the run adds what it has buffered."""
 
@@ -355,9 +356,9 @@ class Run:
     def _drop(self, taken: _Buffered) -> None:
         del self._values[: len(taken.values)]
         del self._events[: len(taken.events)]
-        for record in taken.metadata:
-            if self._metadata.get(record.key) is record:
-                del self._metadata[record.key]
+        for logged in taken.metadata:
+            if self._metadata.get(logged.key) is logged:
+                del self._metadata[logged.key]
         self._has_buffered = bool(self._values or self._metadata or self._events)
 
     # What it remembers
