@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from kitaru.store import open_store
 from kitaru.store.contract import Store
 
 FOLDER = Path(__file__).parent / "scenarios"
-HELPERS = {"kit", "continue_all"}
+HELPERS = {"kit", "continue_all", "gated", "deadly", "unwaited"}
 SCENARIOS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in HELPERS)
 CONTINUE = "continue_all"
 
@@ -84,6 +85,17 @@ class Case:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def wait_for_line(self, name: str, count: int = 1) -> None:
+        """Wait until a process of this case has added so many lines to a file."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(self.lines(name)) < count:
+            assert time.monotonic() < deadline, f"no {count} lines in {name!r}"
+            time.sleep(0.005)
+
+    def allow(self, name: str) -> None:
+        """Let bodies go on that wait for a file."""
+        (self.folder / name).touch()
 
     def visits(self, ended: Ended) -> collections.Counter[str]:
         """Return how often a process that lived to its end came by each fault point."""

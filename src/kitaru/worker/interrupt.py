@@ -8,6 +8,7 @@ shuts its thread pools down, because flows may still need them.
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import signal
 import sys
@@ -40,7 +41,9 @@ def watch(in_flight: Callable[[], list[LocalRun]]) -> None:
     if _state.in_flight is None:
         _state.in_flight = in_flight
         # Private, but what the standard library itself uses to run before its pools close: a flow may
-        # still need them. `atexit` comes after that, which is better than not to wait at all.
+        # still need them. `atexit` comes after that, which is better than not to wait at all. The hooks
+        # run last in, first out, so the pools' own, which comes with their module, must be there first.
+        importlib.import_module("concurrent.futures.thread")
         register = getattr(threading, "_register_atexit", atexit.register)
         register(_wait_for_all)
 

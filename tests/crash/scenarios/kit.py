@@ -11,6 +11,7 @@ import collections
 import json
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ def disarm() -> None:
     """Strike no more, and leave the counts where the sweep finds them."""
     faults.arm(None)
     (folder() / f"visits-{os.getpid()}").write_text(json.dumps(_visits))
+
+
+def pause(name: str) -> None:
+    """Wait until a file of the case appears."""
+    deadline = time.monotonic() + 60
+    while not (folder() / name).exists():
+        assert time.monotonic() < deadline, f"nobody made {name!r}"
+        time.sleep(0.005)
 
 
 def start(flow: Any, *args: Any, **kwargs: Any) -> Any:
