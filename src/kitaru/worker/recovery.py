@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from kitaru.worker.local import LocalRun, LocalRunner, claim_here, local_runner,
 
 if TYPE_CHECKING:
     from kitaru.authoring.flow import Flow
+
+logger = logging.getLogger(__name__)
 
 _PAGE = 200
 # How often a run of another process is looked at, in seconds.
@@ -75,7 +78,8 @@ def recover(
     An execution is interrupted if its runner is gone, or if it was given back and is pending.
 
     Args:
-        exec_ids: These; None means all of the present project.
+        exec_ids: These; None means all of the present project. Of all, those whose source cannot be
+            had here are left as they are, with a warning, unless there are no others.
         on_divergence: What to do this time with records that contradict the flow.
 
     Returns:
@@ -91,23 +95,27 @@ def recover(
     lost = [entry.execution for entry in find_interrupted(runner)]
     if exec_ids is not None:
         wanted = {exec_id: _recoverable(runner, exec_id, lost) for exec_id in exec_ids}
-        lost = [execution for execution in lost if execution.id in wanted]
-    # The code is looked up first: without it nothing is touched.
-    for execution in lost:
-        load_flow(execution)
+        # The code is looked up first: without it nothing is touched.
+        for execution in wanted.values():
+            load_flow(execution)
+    else:
+        lost = [e for e in lost if e.project == runner.settings.project]
+        wanted = _having_code([*lost, *_all_pending(runner)])
+    lost = [execution for execution in lost if execution.id in wanted]
     fault("recovery.before_reap")
     if lost:
         owners = {execution.lease_owner for execution in lost if execution.lease_owner}
         dead = [owner for owner in owners if (o := Owner.parse(owner)) is not None and o.is_dead()]
         store.reap(now=clock.now(), dead_owners=dead, exec_ids=[e.id for e in lost])
     fault("recovery.after_reap")
-    if exec_ids is not None:
-        pending = [store.get_execution(exec_id) for exec_id in exec_ids]
-    else:
-        pending = _all_pending(runner)
+    # Oldest first, so that a parent starts before the children that it will ask for.
+    oldest_first = sorted(
+        wanted.values(), key=lambda execution: (execution.created_at, execution.id)
+    )
     continued: list[ExecutionRecord] = []
-    for execution in pending:
-        local = continue_here(runner, execution, on_divergence=policy)
+    for execution in oldest_first:
+        present = store.get_execution(execution.id)
+        local = continue_here(runner, present, on_divergence=policy)
         if local is not None:
             continued.append(local.run.execution)
     return continued
@@ -249,6 +257,22 @@ def load_flow(execution: ExecutionRecord) -> Flow[..., Any]:
     return found  # pyright: ignore[reportUnknownVariableType] - of any parameters
 
 
+def _having_code(executions: Sequence[ExecutionRecord]) -> dict[str, ExecutionRecord]:
+    found: dict[str, ExecutionRecord] = {}
+    missing: Exception | None = None
+    for execution in executions:
+        try:
+            load_flow(execution)
+        except Exception as error:  # noqa: BLE001 - a script may fail in any way when it is loaded
+            logger.warning("execution %s is left as it is: %s", execution.id, error)
+            missing = missing or error
+        else:
+            found[execution.id] = execution
+    if missing is not None and not found:
+        raise missing
+    return found
+
+
 def _recoverable(
     runner: LocalRunner, exec_id: str, lost: Sequence[ExecutionRecord]
 ) -> ExecutionRecord:
@@ -270,8 +294,7 @@ def _all_pending(runner: LocalRunner) -> list[ExecutionRecord]:
     while page := runner.store.list_executions(where, limit=_PAGE, before=before):
         found.extend(page)
         before = (page[-1].created_at, page[-1].id)
-    # Oldest first, so that a parent starts before the children that it will ask for.
-    return found[::-1]
+    return found
 
 
 def _policy(on_divergence: str | None) -> OnDivergence | None:
