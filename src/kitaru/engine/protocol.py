@@ -168,6 +168,7 @@ def run_call(call: Call) -> Steps:
             failed = _failed_attempt(active, error, ended_at)
             if delay is None:
                 yield _final_failure(call, active, failed)
+                fault("call.after_commit")
                 raise
             fault("attempt.before_commit")
             yield _retried(call, active, failed)
