@@ -464,3 +464,42 @@ def test_no_write_of_sixty_four_threads_is_lost_or_made_twice(share_submitted: f
     assert sorted(set(in_order), key=in_order.index) == [f"3.{n}" for n in range(20) if n != 7]
     assert writer._leader is None
     assert not writer._queue
+
+
+def writer_whose_last_commit_had_two_writes(commits: Commits) -> JournalWriter:
+    writer = JournalWriter(commits)
+    first = in_thread(lambda: writer.write(write_of("first")))
+    commits.wait_inside()
+    pair = [write_in_thread(writer, name, place) for place, name in enumerate("ab", start=1)]
+    commits.open()
+    for done in (first, *pair):
+        done.result(PATIENCE)
+    return writer
+
+
+def test_leader_whose_predecessor_had_company_waits_for_as_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal_writer, "_PATIENCE_IN_FLUSHES", 1e9)
+    monkeypatch.setattr(journal_writer, "_MAX_PATIENCE_SECONDS", PATIENCE)
+    commits = Commits(is_open=False)
+    writer = writer_whose_last_commit_had_two_writes(commits)
+
+    early = write_in_thread(writer, "early", 1)
+    late = in_thread(lambda: writer.write(write_of("late")))
+
+    early.result(PATIENCE)
+    late.result(PATIENCE)
+    assert commits.batches[-1] == ["early", "late"]
+
+
+def test_leader_that_waited_in_vain_is_the_last_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_writer, "_MAX_PATIENCE_SECONDS", 0.0)
+    commits = Commits(is_open=False)
+    writer = writer_whose_last_commit_had_two_writes(commits)
+
+    in_thread(lambda: writer.write(write_of("alone"))).result(PATIENCE)
+    monkeypatch.setattr(journal_writer, "_MAX_PATIENCE_SECONDS", PATIENCE)
+    in_thread(lambda: writer.write(write_of("again"))).result(PATIENCE)
+
+    assert commits.batches[-2:] == [["alone"], ["again"]]

@@ -2,7 +2,7 @@
 
 A flush to disk takes far longer than the statements before it, and one flush serves any number of them.
 So while one thread commits, the others queue up; when it is done, the first in the queue commits for all
-that have come meanwhile. Whoever finds nobody committing does so at once, in its own thread.
+that have come meanwhile. Whoever is alone commits at once, in its own thread.
 
 * There is at most one **leader**, the one that may call the store. Leadership passes from ticket to
   ticket and is never free while the queue is not empty; that is the whole of the liveness argument.
@@ -10,6 +10,9 @@ that have come meanwhile. Whoever finds nobody committing does so at once, in it
   no thread works for others longer than for itself.
 * The main thread never commits for others, because only it can be interrupted (`KeyboardInterrupt`), and
   an interrupted commit may or may not have happened. Alone it leaves only itself in doubt.
+* Who committed together tends to come back together, but not at the same instant. A leader whose
+  predecessor had company waits a moment for as many, else the first of them would commit alone, and the
+  others after it.
 * Writes that are submitted rather than waited for (by an event loop) are led by one daemon thread, the
   courier, which also makes all their callbacks.
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -32,6 +36,11 @@ Done = Callable[[Committed | BaseException], None]
 # More would not make a flush cheaper per entry, but would keep the first of them waiting.
 _MAX_WRITES = 256
 _MAX_BYTES = 8 * 1024 * 1024
+
+# A leader that expects company waits for at most two flushes, of which it then saves several. Less is too
+# short for sixteen threads that share one interpreter to come back; whoever is alone never waits.
+_PATIENCE_IN_FLUSHES = 2.0
+_MAX_PATIENCE_SECONDS = 0.002
 
 
 class _Ticket:
@@ -73,6 +82,10 @@ class JournalWriter:
         self._courier = Courier("kitaru-journal-writer")
         # The ticket whose thread may call the store, or the courier for a submitted one.
         self._leader: _Ticket | Courier | None = None
+        # How many wrote together the last time, and for how long a leader waits for as many.
+        self._company = 1
+        self._patience = 0.0
+        self._gathering: threading.Lock | None = None
 
     def write(self, write: Write) -> Committed:
         """Commit `write` and return what became of it.
@@ -84,17 +97,21 @@ class JournalWriter:
         ticket = _Ticket(write)
         try:
             with self._mutex:
-                if self._leader is None:
+                leads = self._leader is None
+                if leads:
                     self._leader = ticket
-                else:
+                if not leads or self._company > 1:
                     self._enqueue(ticket)
             if ticket.gate is None:
                 # Nobody was waiting a moment ago; looking again would cost more than it could win.
                 self._commit_for([ticket])
                 self._hand_over()
             else:
-                ticket.gate.acquire()
+                if not leads:
+                    ticket.gate.acquire()
                 if self._leader is ticket:
+                    if not ticket.is_main:
+                        self._wait_for_company(ticket.gate)
                     self._commit_for(self._gather(ticket))
                     self._hand_over()
         except BaseException:
@@ -118,7 +135,7 @@ class JournalWriter:
         """
         ticket = _Ticket(write, done)
         with self._mutex:
-            self._queue.append(ticket)
+            self._append(ticket)
             if self._leader is None:
                 self._leader = self._courier
                 self._courier.send(self._lead_for_submitted)
@@ -128,7 +145,26 @@ class JournalWriter:
         gate.acquire()
         ticket.gate = gate
         ticket.is_main = threading.current_thread() is threading.main_thread()
+        self._append(ticket)
+
+    def _append(self, ticket: _Ticket) -> None:
         self._queue.append(ticket)
+        if self._gathering is not None and len(self._queue) >= self._company:
+            self._gathering.release()
+            self._gathering = None
+
+    def _wait_for_company(self, gate: threading.Lock) -> None:
+        """Let those who wrote together a moment ago do so again, rather than one after the other.
+
+        The first of them to come back would otherwise commit alone, and the others after it.
+        """
+        with self._mutex:
+            if len(self._queue) >= self._company:
+                return
+            self._gathering = gate
+        gate.acquire(timeout=self._patience)
+        with self._mutex:
+            self._gathering = None
 
     def _gather(self, leader: _Ticket | None) -> list[_Ticket]:
         """Take the leader's ticket from the queue's head, and those behind it that fit."""
@@ -155,6 +191,7 @@ class JournalWriter:
             self._tell(batch[1:])
 
     def _find_outcomes(self, batch: list[_Ticket]) -> None:
+        began = time.perf_counter()
         try:
             outcomes = self._commit([ticket.write for ticket in batch])
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes to whom it concerns
@@ -164,6 +201,9 @@ class JournalWriter:
         else:
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 ticket.outcome = outcome
+            self._company = len(batch)
+            flush_seconds = time.perf_counter() - began
+            self._patience = min(_PATIENCE_IN_FLUSHES * flush_seconds, _MAX_PATIENCE_SECONDS)
             return
         # One of them may be to blame: each alone, so that it fails alone.
         for ticket in batch:
@@ -211,6 +251,10 @@ class JournalWriter:
 
     def _lead_for_submitted(self) -> None:
         """Commit what is queued; runs in the courier's thread, which `_leader` stands for."""
+        if self._company > 1:
+            gate = threading.Lock()
+            gate.acquire()
+            self._wait_for_company(gate)
         batch = self._gather(None)
         try:
             self._find_outcomes(batch)
