@@ -15,15 +15,20 @@ from benchmarks.subjects.served import Operation, serve
 WIDTH = 16
 
 
-def operations(directory: str) -> dict[str, Operation]:
-    grown: dict[int, kitaru.FlowHandle[None]] = {}
-
-    def first(count: int) -> float:
+def in_new_store(directory: str, operation: Operation) -> Operation:
+    def do(count: int) -> float:
         kitaru.configure(config_dir=tempfile.mkdtemp(dir=directory))
         try:
-            return flows.sequence.run(count).wait() / count
+            flows.one_step.run(0).wait()  # the store is open then
+            return operation(count)
         finally:
             kitaru.configure(config_dir=directory)
+
+    return do
+
+
+def operations(directory: str) -> dict[str, Operation]:
+    grown: dict[int, kitaru.FlowHandle[None]] = {}
 
     def executions(count: int) -> float:
         began = time.perf_counter()
@@ -48,12 +53,20 @@ def operations(directory: str) -> dict[str, Operation]:
     def more_for(calls: int) -> Operation:
         return lambda count: more(calls, count)
 
+    def sequence(count: int) -> float:
+        return flows.sequence.run(count).wait() / count
+
+    def fan_out(count: int) -> float:
+        return flows.fan_out.run(count, WIDTH).wait() / count
+
     return {
-        "sequence": lambda count: flows.sequence.run(count).wait() / count,
-        "first": first,
+        "sequence": sequence,
+        "first_sequence": in_new_store(directory, sequence),
+        "first_executions": in_new_store(directory, executions),
+        "first_fan_out": in_new_store(directory, fan_out),
         "async_sequence": lambda count: flows.async_sequence.run(count).wait() / count,
         "executions": executions,
-        "fan_out": lambda count: flows.fan_out.run(count, WIDTH).wait() / count,
+        "fan_out": fan_out,
         "async_fan_out": lambda count: flows.async_fan_out.run(count, WIDTH).wait() / count,
         "fill": fill,
         "grow": grow,
