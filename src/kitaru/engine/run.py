@@ -115,7 +115,7 @@ class Run:
         self.flow_thread: int | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[object]] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # an interrupt may strike while it is held
         self._values: list[CallRecord] = []
         self._metadata: dict[str, MetadataRecord] = {}
         self._all_metadata: dict[str, MetadataRecord] = {}

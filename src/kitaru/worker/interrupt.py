@@ -49,7 +49,12 @@ def watch(in_flight: Callable[[], list[LocalRun]]) -> None:
 
 
 def install() -> None:
-    """Handle Ctrl-C from now on, if this is the main thread, which alone may say so."""
+    """Handle Ctrl-C from now on, if this is the main thread, which alone may say so.
+
+    Called for every run that starts; the first after an interrupt begins anew.
+    """
+    if _state.in_flight is not None and len(_state.in_flight()) <= 1:
+        _state.interrupted = False
     if _state.installed or threading.current_thread() is not threading.main_thread():
         return
     former = signal.getsignal(signal.SIGINT)

@@ -91,7 +91,7 @@ class LocalRunner:
         self._flusher = Flusher(writer, leases.runs)
         # As many as there are flows: a flow may wait for another.
         self._threads = Pool(sys.maxsize, name="kitaru-flow")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # an interrupt may strike while it is held
         self._runs: dict[str, LocalRun] = {}
 
     def find(self, exec_id: str) -> LocalRun | None:

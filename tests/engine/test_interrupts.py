@@ -1,0 +1,75 @@
+"""S1.5: Ctrl-C, as the process that runs flows handles it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from kitaru import checkpoint, flow
+from kitaru.model import ExecutionStatus
+from kitaru.worker import interrupt, wait_for
+from tests.engine.kit import PATIENCE_SECONDS, execution, go_on, leave, runner
+
+
+def test_interrupt_releases_runs_and_later_runs_know_nothing_of_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    started, gate = threading.Event(), threading.Event()
+    ran: list[int] = []
+
+    @checkpoint
+    def step(number: int) -> int:
+        ran.append(number)
+        started.set()
+        gate.wait(PATIENCE_SECONDS)
+        return number
+
+    @flow
+    def steps() -> int:
+        return step(1) + step(2)
+
+    handle = steps.run()
+    assert started.wait(PATIENCE_SECONDS)
+    signal.raise_signal(signal.SIGINT)
+    gate.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        handle.wait()
+    assert execution(handle).status is ExecutionStatus.PENDING
+    assert f"steps ({handle.exec_id}) will stop at the next checkpoint" in capfd.readouterr().err
+
+    go_on(steps, handle)
+
+    assert handle.wait() == 3
+    assert wait_for(steps.run().exec_id).status is ExecutionStatus.COMPLETED
+    assert not interrupt.was_interrupted()
+    assert ran[:2] == [1, 2]
+
+
+def test_interrupt_that_strikes_in_the_middle_of_bookkeeping_does_not_hang() -> None:
+    """The handler runs in the main thread, which may hold a run's locks: it commits for async flows."""
+    started, gate = threading.Event(), threading.Event()
+
+    @checkpoint
+    def step() -> None:
+        started.set()
+        gate.wait(PATIENCE_SECONDS)
+
+    @flow
+    def steps() -> None:
+        step()
+        step()
+
+    handle = steps.run()
+    assert started.wait(PATIENCE_SECONDS)
+    local = runner().find(handle.exec_id)
+    assert local is not None
+
+    with local.run._lock, runner()._lock:
+        signal.raise_signal(signal.SIGINT)
+
+    gate.set()
+    leave(handle)
+    assert execution(handle).status is ExecutionStatus.PENDING
