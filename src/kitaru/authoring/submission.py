@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,27 +49,20 @@ class RunOptions:
     idempotency_key: str | None = None
     tags: Sequence[str] | None = None
 
-    def overridden_by(self, given: Mapping[str, object]) -> RunOptions:
+    def overridden_by(self, given: dict[str, Any]) -> RunOptions:
         """Return these options with those taken out of `given` in their place.
 
         Args:
-            given: Keywords of a call; options are removed from it if it can be changed.
+            given: Keywords of a call; options are removed from it.
 
         Raises:
             KitaruUsageError: An option has a value that it cannot have.
         """
-        found: dict[str, Any] = {}
-        for option in fields(self):
-            value = given.get(option.name)
-            if isinstance(given, MutableMapping):
-                given.pop(option.name, None)
-            if value is not None:
-                found[option.name] = _checked(option.name, value)
+        taken = {name: given.pop(name) for name in _CHECKS.keys() & given.keys()}
+        found: dict[str, Any] = {
+            name: _CHECKS[name](value) for name, value in taken.items() if value is not None
+        }
         return replace(self, **found) if found else self
-
-
-def _checked(option: str, value: object) -> object:
-    return _CHECKS[option](value)
 
 
 def _check_retries(value: object) -> object:

@@ -40,7 +40,8 @@ def open_call(
     run.check()
     waits_for: Futures = []
     if run.futures_exist:
-        find_futures((args, kwargs), waits_for)
+        for value in (*args, *kwargs.values()):
+            find_futures(value, waits_for)
     if after is not None:
         waits_for.extend(_futures_of(after))
     if label is not None:

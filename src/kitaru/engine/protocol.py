@@ -138,7 +138,6 @@ def run_call(call: Call) -> Steps:
         if match.record.kind is CallKind.CHECKPOINT and match.record.output is not None:
             return (yield from _load(call, match.record.output))
         return _raise_recorded(call, match.record)
-    run.check()
     call.started_at = run.clock.now()
     cache = call.spec.cache if call.spec.cache is not None else run.cache_default
     cache_key = cache_key_of(call.spec, call.fingerprint) if cache else None

@@ -15,11 +15,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from kitaru.clock import SYSTEM_CLOCK, Clock
 from kitaru.logs.hooks import Hooks
-from kitaru.model import LogLine, LogSource
+from kitaru.model import LogLine, LogSource, positional_record
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ _CAPACITY = 20_000  # lines that wait for a slow store
 _CHARACTERS = 16 * 1024 * 1024  # and how long they may be together
 
 
-@dataclass(frozen=True, slots=True)
+@positional_record
 class LogTarget:
     """Whose output it is; the position is empty for the flow's own body."""
 
@@ -107,7 +106,7 @@ class LogCapture:
 
     def finish(self, finished: LogTarget) -> None:
         """Keep a call's unfinished lines: it writes nothing more. Free if it has none."""
-        if finished not in self._unfinished:
+        if not self._unfinished or finished not in self._unfinished:
             return
         with _lock:
             for (source, _), text in self._unfinished.pop(finished, {}).items():
