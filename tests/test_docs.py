@@ -323,7 +323,9 @@ FORBIDDEN = {
             ]
         )
     ),
-    "path of somebody's machine": re.compile(r"(?<![\w.}>-])/(?:root|home|Users|work)/(?!me/|you/)\w"),
+    "path of somebody's machine": re.compile(
+        r"(?<![\w.}>-])/(?:root|home|Users|work)/(?!me/|you/)\w"
+    ),
 }
 
 

@@ -46,12 +46,18 @@ def run(
 
 
 def show_result(command: str, execution: Execution, output: OutputFormat) -> None:
-    """Print a completed execution's result: as JSON in text mode, within its execution in JSON."""
+    """Print a completed execution's result.
+
+    In text mode a string is printed as it is, everything else as JSON; in JSON mode the result is a
+    part of its execution.
+    """
     from kitaru.client import shapes
 
     result = execution.describe_result()
     if output == "json":
         print_item(command, {**shapes.execution_summary(execution), "result": result})
+    elif isinstance(result, str):
+        print_text(result)
     else:
         print_text(json.dumps(result, ensure_ascii=False, indent=2))
 

@@ -147,8 +147,17 @@ def failure_line(exception_type: str | None, message: str, limit: int = 100) -> 
 
 def _fan_out(members: Sequence[CheckpointCall | _Scope]) -> Node:
     group = _sum(members)
-    group.children = [_node(member) for member in members]
+    # Threads begin in any order; people look for the third in the third place.
+    group.children = [_node(member) for member in sorted(members, key=_ordinal)]
     return group
+
+
+def _ordinal(member: CheckpointCall | _Scope) -> int:
+    """Return which call of its name this is; scopes stay where they are, before all calls."""
+    if isinstance(member, _Scope):
+        return 0
+    number = member.call_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 1
 
 
 def _sum(members: Sequence[CheckpointCall | _Scope]) -> Node:

@@ -156,7 +156,12 @@ class Run:
             self.signal_raised = True
             raise self.signal
         if not self.services.leases.trusts(self.exec_id):
-            self.services.leases.renew_now(self.exec_id)
+            try:
+                self.services.leases.renew_now(self.exec_id)
+            except KitaruBackendError as error:
+                # Not the flow's failure: whoever can reach the store goes on with it.
+                self.store_error = error
+                raise
             if self.signal is not None:
                 self.signal_raised = True
                 raise self.signal
