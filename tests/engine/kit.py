@@ -46,7 +46,8 @@ def store() -> Store:
 
 def leave(handle: FlowHandle[Any]) -> None:
     """Wait until a run has left this process, however it ended."""
-    local = runner().find(handle.exec_id)
+    # The handle's own, because the runner forgets a run a moment before the run is told to be over.
+    local = runner().find(handle.exec_id) or handle._local
     if local is not None:
         local.finished.exception(PATIENCE_SECONDS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from typing import Any
 
@@ -101,6 +102,7 @@ def test_runner_that_nobody_waits_for_tells_how_to_continue(
     exec_id = handle.exec_id
     leave(handle)
     del handle
+    gc.collect()
 
     told = capfd.readouterr().err
     assert f"execution {exec_id} of flow 'steps' could not go on" in told
