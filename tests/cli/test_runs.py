@@ -172,7 +172,7 @@ def test_failed_run_says_how_to_look_and_to_retry_and_retry_goes_on(app: Path, p
         "executions.retry",
         "KitaruUserCodeError",
     )
-    assert (retried.code, retried.out) == (0, '"mended"\n')
+    assert (retried.code, retried.out) == (0, "mended\n")
 
 
 def start(*tokens: str) -> subprocess.Popen[str]:
