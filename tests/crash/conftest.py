@@ -7,14 +7,19 @@ import pytest
 from kitaru.faults import FAULT_POINTS
 
 
+_told = pytest.StashKey[bool]()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     # Properties travel with the reports, so this counts the same when other processes ran the tests.
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     kills = [
         value for report in reports for name, value in report.user_properties if name == "kill"
     ]
-    if not kills:
+    # A conftest above may register this hook too, for when other processes do the collecting.
+    if not kills or terminalreporter.config.stash.get(_told, False):
         return
+    terminalreporter.config.stash[_told] = True
     scenarios = {scenario for scenario, _ in kills}
     points = {point for _, point in kills if point in FAULT_POINTS}
     is_whole = not any("test_sweep" in report.nodeid for report in reports if report.failed)
