@@ -6,7 +6,6 @@ import pytest
 
 from kitaru.faults import FAULT_POINTS
 
-
 _told = pytest.StashKey[bool]()
 
 
