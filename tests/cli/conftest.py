@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def store(here: Path):
 
 
 @pytest.fixture
-def kitaru(store: Store, capsys: pytest.CaptureFixture[str]) -> Kitaru:
+def kitaru(store: Store, capsys: pytest.CaptureFixture[str]) -> Iterator[Kitaru]:
     """Run a command line in this process."""
 
     def run(*tokens: str) -> Done:

@@ -360,3 +360,32 @@ def test_retries_of_the_wrong_kind_are_refused_with_what_was_got(retries: Any) -
 
         @checkpoint(retries=retries)
         def step() -> None: ...
+
+
+def test_interrupted_retry_goes_on_with_the_attempts_that_are_left(
+    interruption: Interruption,
+) -> None:
+    interruption.is_due = False
+
+    @checkpoint(retries=RetryPolicy(max_attempts=3, delay=0))
+    def step() -> int:
+        number = attempt()
+        if number == 4:
+            interruption.is_due = True
+            interruption()
+        if number < 6:
+            raise ConnectionError(f"attempt {number}")
+        return number
+
+    @flow
+    def stubborn() -> int:
+        return step()
+
+    handle = stubborn.run()
+    leave(handle)
+    retry(stubborn, handle)
+    leave(handle)
+
+    go_on(stubborn, handle)
+
+    assert handle.wait() == 6  # S2.6: three attempts of the first run, three of the retry

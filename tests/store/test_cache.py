@@ -45,3 +45,10 @@ def test_only_calls_that_ran_and_completed_are_reused(store: Store) -> None:
 
     assert store.find_cached_call("default", KEY, since=None) is None
     assert store.find_cached_call("default", b"other", since=None) is None
+
+
+def test_results_of_the_asking_execution_are_not_reused(store: Store) -> None:
+    other = recorded(store, ended_at=NOW)
+    own = recorded(store, ended_at=NOW + 1)
+
+    assert store.find_cached_call("default", KEY, since=None, besides=own[0]) == other

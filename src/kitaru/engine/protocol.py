@@ -111,15 +111,27 @@ def settle(call: Call) -> None:
             raise error
     known = match.record or match.earlier
     if match.earlier is not None:
-        attempts = run.recorded_attempts.get(match.position, 0)
-        call.first_attempt = attempts + 1
-        # A crash in the middle of retrying does not start the count anew; a retry of the whole
-        # execution, which reopened the call, does.
-        call.attempts_before = attempts if match.earlier.status is CallStatus.PENDING else 0
+        _continue_attempts(call, match.earlier)
     if known is not None:
         call.call_id = known.call_id
     elif not call.call_id:
         call.call_id = run.journal.new_call_id(call.spec.name)
+
+
+def _continue_attempts(call: Call, earlier: CallRecord) -> None:
+    """Number a call's attempts after those that are recorded, and tell which of them count.
+
+    A crash in the middle of retrying does not start the retry policy anew; a retry of the whole
+    execution, which reopened the call as pending, does.
+    """
+    attempts = call.scope.run.recorded_attempts.get(call.position, [])
+    call.first_attempt = len(attempts) + 1
+    if earlier.status is CallStatus.PENDING:
+        call.attempts_before = len(attempts)
+    elif attempts:
+        call.started_at = earlier.started_at
+        before = [attempt for attempt in attempts if attempt.ended_at < earlier.started_at]
+        call.attempts_before = len(before)
 
 
 def run_call(call: Call) -> Steps:
@@ -138,7 +150,7 @@ def run_call(call: Call) -> Steps:
         if match.record.kind is CallKind.CHECKPOINT and match.record.output is not None:
             return (yield from _load(call, match.record.output))
         return _raise_recorded(call, match.record)
-    call.started_at = run.clock.now()
+    call.started_at = call.started_at or run.clock.now()
     cache = call.spec.cache if call.spec.cache is not None else run.cache_default
     cache_key = cache_key_of(call.spec, call.fingerprint) if cache else None
     if cache_key is not None:
@@ -228,7 +240,9 @@ def _raise_recorded(call: Call, record: CallRecord) -> UserValue:
 
 def _find_cached(call: Call, cache_key: bytes, since: int | None) -> tuple[str, CallRecord] | None:
     run = call.scope.run
-    return run.services.store.find_cached_call(run.execution.project, cache_key, since=since)
+    return run.services.store.find_cached_call(
+        run.execution.project, cache_key, since=since, besides=run.exec_id
+    )
 
 
 def _keep_cached(call: Call, source: str, record: CallRecord) -> Steps:

@@ -25,6 +25,7 @@ from kitaru.errors import (
 from kitaru.model import (
     AttemptRecord,
     CallRecord,
+    Committed,
     EventRecord,
     ExecutionRecord,
     JournalEntry,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from kitaru.engine.pool import Pool
     from kitaru.engine.values import Values
     from kitaru.logs import LogCapture
-    from kitaru.model import ArtifactRecord, Committed
+    from kitaru.model import ArtifactRecord
     from kitaru.store.contract import Store, Writer
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Run:
         flow_thread: The thread that a sync flow runs in.
         futures_exist: Whether arguments may contain futures.
         outstanding: Submitted calls that are not done.
-        recorded_attempts: How many failed attempts are recorded, by position.
+        recorded_attempts: The failed attempts of calls without an outcome, by position.
         store_error: The commit that failed; nothing after it may be recorded as if it had not.
         cache_default: Whether checkpoints that do not say reuse results, and up to which age.
         in_flight: Calls whose bodies are running, by position; for watching.
@@ -110,7 +111,7 @@ class Run:
         self.in_flight: dict[str, ActiveCall] = {}
         self.futures_exist = False
         self.outstanding: set[concurrent.futures.Future[Any]] = set()
-        self.recorded_attempts: dict[str, int] = {}
+        self.recorded_attempts: dict[str, list[AttemptRecord]] = {}
         self.is_homeless = False
         self.flow_thread: int | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -265,18 +266,22 @@ class Run:
     def submit_commit(self, commit: Commit, future: asyncio.Future[Committed]) -> None:
         """As `commit`, for an event loop: the future gets what became of it.
 
-        Entries are committed in the order in which they are handed over, so the buffer may be let go
-        of as soon as it is.
+        What is buffered goes along with every entry until one of them is written, for any of them may
+        fail alone; writing a value again changes nothing.
         """
         loop = future.get_loop()
 
         def done(result: Committed | BaseException) -> None:
+            if isinstance(result, KitaruBackendError):
+                self.store_error = result
+
             def settle() -> None:
+                if isinstance(result, Committed):
+                    with self._lock:
+                        self._drop(taken)
                 if future.done():
                     return
                 if isinstance(result, BaseException):
-                    if isinstance(result, KitaruBackendError):
-                        self.store_error = result
                     future.set_exception(result)
                 else:
                     future.set_result(result)
@@ -288,8 +293,9 @@ class Run:
 
         with self._lock:
             taken = self._buffered()
+            # Events are told once, and may be lost.
+            del self._events[: len(taken.events)]
             self.services.writer.submit(self._entry(commit, taken), done)
-            self._drop(taken)
 
     def committed(self, result: Committed) -> None:
         """Act on what became of a commit.
@@ -358,10 +364,11 @@ class Run:
     def _buffered(self) -> _Buffered:
         return _Buffered(tuple(self._values), tuple(self._metadata.values()), tuple(self._events))
 
-    def _drop(self, taken: _Buffered) -> None:
-        del self._values[: len(taken.values)]
-        del self._events[: len(taken.events)]
-        for logged in taken.metadata:
+    def _drop(self, written: _Buffered) -> None:
+        gone = {id(entry) for entry in (*written.values, *written.events)}
+        self._values = [value for value in self._values if id(value) not in gone]
+        self._events = [event for event in self._events if id(event) not in gone]
+        for logged in written.metadata:
             if self._metadata.get(logged.key) is logged:
                 del self._metadata[logged.key]
         self._has_buffered = bool(self._values or self._metadata or self._events)

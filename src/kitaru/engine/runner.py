@@ -192,9 +192,7 @@ def _load_journal(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
     records: list[CallRecord] = store.list_calls(run.exec_id)
     if any(not record.status.is_recorded for record in records):
         for attempt in store.list_attempts(run.exec_id):
-            run.recorded_attempts[attempt.position] = max(
-                attempt.number, run.recorded_attempts.get(attempt.position, 0)
-            )
+            run.recorded_attempts.setdefault(attempt.position, []).append(attempt)
     run.load_journal(
         records,
         on_divergence=on_divergence or code.on_divergence,

@@ -8,9 +8,9 @@ Two more things are kept per scope:
 
 * the **frontier**: the calls that the next call here follows from;
 * whether the scope is still **ordered**: whether program order alone, and no race between tasks or
-  futures, has decided that this scope stands where it does. Once lost it does not come back. A task is
-  ordered up to its first pause only, for during a pause other tasks may take the next item of a queue or
-  an iterator that they share with it, and next time it may be the other way round.
+  futures, has decided that this scope stands where it does. Once lost it does not come back. A task's
+  scope never is: tasks may be created from a set (`as_completed` does), and they may share a queue or an
+  iterator, of which another one takes the next item next time.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Scope:
         child = Scope(
             self.run,
             path=f"{self.path}.{number}" if self.path else str(number),
-            ordered=self.ordered,
+            ordered=False,
             frontier=self.upstreams(),
         )
         self.unorder_after_yield()
@@ -167,8 +167,6 @@ class ScopedTaskFactory:
         else:
             context.run(current_scope.set, child)
             task = self._make(loop, coroutine, context, options)
-        # After the task's first step, which the loop has in its queue by now.
-        child.unorder_after_yield()
         task.add_done_callback(lambda _: scope.join(child.upstreams()))
         return task
 

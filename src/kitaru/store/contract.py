@@ -201,7 +201,7 @@ class Journal(Protocol):
         ...
 
     def find_cached_call(
-        self, project: str, cache_key: bytes, *, since: int | None
+        self, project: str, cache_key: bytes, *, since: int | None, besides: str | None = None
     ) -> tuple[str, CallRecord] | None:
         """Return the newest completed call with this cache key, and its execution's id.
 
@@ -209,6 +209,7 @@ class Journal(Protocol):
             project: Only executions of this project.
             cache_key: Checkpoint, code and fingerprint in one hash.
             since: Only calls that ended at or after this moment.
+            besides: Not those of this execution.
         """
         ...
 

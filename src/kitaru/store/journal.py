@@ -208,8 +208,9 @@ def list_metadata(session: Session, exec_id: str) -> list[MetadataRecord]:
 
 
 def find_cached_call(
-    session: Session, project: str, cache_key: bytes, since: int | None
+    session: Session, project: str, cache_key: bytes, since: int | None, besides: str | None
 ) -> tuple[str, CallRecord] | None:
     """Return the newest completed call with this key, and its execution's id."""
-    row = session.row("find_cached_call", cache_key, project, _EVER if since is None else since)
+    ended_since = _EVER if since is None else since
+    row = session.row("find_cached_call", cache_key, project, ended_since, besides or "")
     return None if row is None else (row[0], call_from_row(row[1:]))

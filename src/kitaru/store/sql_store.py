@@ -117,10 +117,10 @@ class SqlStore:
         return self._database.read(lambda session: journal.list_metadata(session, exec_id))
 
     def find_cached_call(
-        self, project: str, cache_key: bytes, *, since: int | None
+        self, project: str, cache_key: bytes, *, since: int | None, besides: str | None = None
     ) -> tuple[str, CallRecord] | None:
         return self._database.read(
-            lambda session: journal.find_cached_call(session, project, cache_key, since)
+            lambda session: journal.find_cached_call(session, project, cache_key, since, besides)
         )
 
     def append_logs(self, lines: Sequence[LogLine]) -> None:

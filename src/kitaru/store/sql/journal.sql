@@ -127,7 +127,7 @@ FROM metadata
 WHERE execution_id = :exec_id
 ORDER BY position, key;
 
--- name: find_cached_call(cache_key, project, since)
+-- name: find_cached_call(cache_key, project, since, besides)
 -- The newest result that a call with this key may reuse, with its execution in front.
 SELECT
     call.execution_id, call.position, call.call_id, call.name, call.kind, call.type, call.fingerprint,
@@ -141,5 +141,6 @@ WHERE call.status = 'completed'
     AND call.cache_key = :cache_key
     AND execution.project = :project
     AND call.ended_at >= :since
+    AND call.execution_id <> :besides
 ORDER BY call.ended_at DESC, call.seq DESC
 LIMIT 1;
