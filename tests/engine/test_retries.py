@@ -389,3 +389,36 @@ def test_interrupted_retry_goes_on_with_the_attempts_that_are_left(
     go_on(stubborn, handle)
 
     assert handle.wait() == 6  # S2.6: three attempts of the first run, three of the retry
+
+
+def test_retry_and_recovery_have_the_whole_timeout_again(
+    clock: FakeClock, interruption: Interruption
+) -> None:
+    slow = [True]
+
+    @checkpoint
+    def step(number: int) -> int:
+        if number == 1 and slow:
+            slow.pop()
+            clock.advance(101)
+        return number
+
+    @flow(timeout=100)
+    def steps() -> list[int]:
+        numbers = [step(1), step(2)]
+        clock.advance(60)
+        interruption()
+        return [*numbers, step(3)]
+
+    interruption.is_due = False
+    handle = steps.run()
+    with pytest.raises(KitaruUserCodeError):
+        handle.wait()
+    interruption.is_due = True
+
+    retry(steps, handle)
+    leave(handle)
+    clock.advance(1000)
+    go_on(steps, handle)
+
+    assert handle.wait() == [1, 2, 3]

@@ -128,7 +128,7 @@ class Flow(Generic[P, R]):
         * `image`: for stacks that run containers.
         * `cache`: whether checkpoints that do not say reuse results of other executions.
         * `retries`: how often a failed flow is tried again, over its recorded calls.
-        * `timeout`: seconds after which the flow fails.
+        * `timeout`: seconds of running after which the flow fails; a retry or a recovery starts anew.
         * `idempotency_key`: if an execution of this flow has it already, that one is returned.
         * `tags`: words to find the execution by.
 
@@ -202,7 +202,7 @@ def flow(
         image: For stacks that run containers.
         cache: Whether checkpoints that do not say reuse results of other executions.
         retries: How often a failed run is tried again, over its recorded calls.
-        timeout: Seconds after which a run fails.
+        timeout: Seconds of running after which a run fails; a retry or a recovery starts anew.
         on_divergence: What to do when a recorded call contradicts the flow: `auto` asks for a decision
             if the code has changed, `reuse` takes the record, `rerun` runs the body, `fail` stops.
         max_recoveries: After how many lost runners an execution is failed rather than recovered.

@@ -137,9 +137,8 @@ class Run:
         )
         timeout = execution.spec.get("timeout")
         self._timeout = float(timeout) if isinstance(timeout, int | float) else None
+        # Of this claim: neither an outage nor the runs before a retry use up the flow's timeout.
         self._began = self.clock.monotonic()
-        if self._timeout is not None and execution.started_at is not None:
-            self._began -= max(0, self.clock.now() - execution.started_at) / 1_000_000
 
     # What may stop a run
 
