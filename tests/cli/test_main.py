@@ -52,7 +52,7 @@ def test_version_is_shown(process: Kitaru, option: str):
         ["executions", "list", "--size", "many"],
         ["executions", "list", "--size", "0"],
         ["executions", "list", "--status", "done"],
-        ["executions", "recover"],
+        ["executions", "recover", "--all", "0197"],
         ["executions", "logs", "x", "--grouped", "--follow"],
     ],
 )
@@ -165,7 +165,8 @@ def test_interrupted_executions_are_mentioned_after_a_command(
         "1 execution was interrupted (its process 7 is gone): `kitaru executions recover abc`\n"
     )
     assert two.err == (
-        "2 executions were interrupted (its process 7 is gone): `kitaru executions recover --all`\n"
+        "2 executions were interrupted (the oldest: its process 7 is gone):"
+        " `kitaru executions recover`\n"
     )
     assert as_json.err == ""
 

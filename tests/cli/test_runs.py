@@ -227,7 +227,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_later(app: Path, process: Kitaru):
     (app / "go").touch()
     _, err = running.communicate(timeout=30)
     exec_id = only_id(process)
-    recovered = process("executions", "recover", "--all")
+    recovered = process("executions", "recover")
 
     assert running.returncode == 130
     assert f"`kitaru executions recover {exec_id}`" in err
@@ -236,10 +236,11 @@ def test_ctrl_c_leaves_a_run_that_goes_on_later(app: Path, process: Kitaru):
 
 
 @pytest.mark.slow
-def test_recover_of_nothing_is_no_error(app: Path, process: Kitaru):
-    done = process("executions", "recover", "--all")
+@pytest.mark.parametrize("everything", [[], ["--all"]])
+def test_recover_of_nothing_is_no_error(app: Path, process: Kitaru, everything: list[str]):
+    done = process("executions", "recover", *everything)
 
-    assert (done.code, done.out) == (0, "Kitaru executions: none found\n")
+    assert (done.code, done.out, done.err) == (0, "There is nothing to recover.\n", "")
 
 
 @pytest.mark.slow

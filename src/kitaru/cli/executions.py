@@ -125,21 +125,24 @@ def recover(
     """Continue interrupted executions here, and wait for them.
 
     Args:
-        exec_ids: Their ids, or how the ids begin.
-        everything: All executions of the project that are interrupted or pending.
+        exec_ids: Their ids, or how the ids begin; all of the project that are interrupted or pending
+            if none is given.
+        everything: The same as to give no id.
     """
     from kitaru.cli.progress import check_completed, follow_here, result_alone_on_stdout
 
-    if everything == bool(exec_ids):
-        message = "name the executions to recover, or say `--all`."
+    if everything and exec_ids:
+        message = "`--all` takes every interrupted execution: leave out the ids, or `--all`."
         raise KitaruUsageError(message)
     client = KitaruClient()
     with result_alone_on_stdout(output):
         ended = follow_here(client, lambda: _recover(client, exec_ids))
     if output == "json":
         print_items("executions.recover", [shapes.execution(execution) for execution in ended])
-    else:
+    elif ended:
         _print_table(ended)
+    else:
+        print_text("There is nothing to recover.")
     for execution in ended:
         check_completed(execution)
 

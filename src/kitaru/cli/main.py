@@ -181,5 +181,6 @@ def _mention_interrupted() -> None:
         return
     if found:
         count = "1 execution was" if len(found) == 1 else f"{len(found)} executions were"
-        which = found[0].exec_id if len(found) == 1 else "--all"
-        print_note(f"{count} interrupted ({found[0].reason}): `kitaru executions recover {which}`")
+        reason = found[0].reason if len(found) == 1 else f"the oldest: {found[0].reason}"
+        which = f" {found[0].exec_id}" if len(found) == 1 else ""
+        print_note(f"{count} interrupted ({reason}): `kitaru executions recover{which}`")
