@@ -213,6 +213,44 @@ def test_clean_refuses_while_something_runs(kitaru: Kitaru, store: Store):
     assert done.err.startswith("Error: execution '0197-busy' is running in ")
 
 
+def leave_unfinished(store: Store) -> None:
+    """Keep executions that can be continued: one pending, one of another project whose lease is over."""
+    Book.begin(store, id="0197-pending", claim=None)
+    lost = Claim(owner="gone", lease_expires_at=START)
+    Book.begin(store, id="0198-lost", at=1, project="other", claim=lost)
+
+
+def test_clean_refuses_while_executions_can_be_continued(
+    config_dir: Path, kitaru: Kitaru, store: Store
+):
+    leave_unfinished(store)
+
+    done = kitaru("clean", "global", "--yes")
+
+    assert (done.code, done.err) == (
+        1,
+        "Error: executions '0197-pending' and 1 more are not over and could still be continued."
+        " `kitaru executions recover` does so, `kitaru executions cancel 0197-pending` ends it,"
+        " and `--force` discards what is not over.\n",
+    )
+    assert (config_dir / "kitaru.db").is_file()
+
+
+def test_clean_shows_what_can_be_continued_and_discards_it_when_told_to(
+    config_dir: Path, kitaru: Kitaru, store: Store
+):
+    leave_unfinished(store)
+
+    preview = kitaru("clean", "global", "--dry-run")
+    done = kitaru("clean", "global", "--force", "--yes")
+
+    assert preview.out.endswith(
+        "Executions that are not over would be lost:\n  0197-pending\n  0198-lost\n"
+    )
+    assert done.code == 0
+    assert not (config_dir / "kitaru.db").exists()
+
+
 def test_clean_asks_before_it_removes(kitaru: Kitaru, store: Store):
     Book.begin(store).end(ExecutionStatus.COMPLETED)
 

@@ -227,3 +227,12 @@ def test_runner_that_was_reaped_writes_nothing_more(store: Store) -> None:
     assert (before_claim.held, after_claim.held) == (False, False)
     assert store.list_calls(execution.id) == []
     assert store.get_execution(execution.id).lease_owner == "owner-2"
+
+
+def test_unfinished_executions_of_any_project_are_listed_oldest_first(store: Store) -> None:
+    young = run(store, created_at=NOW + 2, project="other")
+    old = create(store, created_at=NOW)
+    finish(store)
+
+    assert store.list_unfinished(limit=9) == [old, young]
+    assert store.list_unfinished(limit=1) == [old]

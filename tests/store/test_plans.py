@@ -27,6 +27,7 @@ SORTED = {
     "list_artifacts",
     "list_calls",
     "list_running",
+    "list_unfinished",
     "find_unfinished_in_tree",
     "find_cached_call",
 }

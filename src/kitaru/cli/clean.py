@@ -8,30 +8,53 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from kitaru.cli.output import OutputFormat, print_item, print_note, print_text, size_text
-from kitaru.client.cleaning import Removal, Scope, plan_removal, remove
+from kitaru.client.cleaning import Removal, Scope, plan_removal, refuse_unfinished, remove
 from kitaru.errors import KitaruUsageError
 
 DryRun = Annotated[bool, Parameter(negative=(), help="Only show what would be removed.")]
+Force = Annotated[
+    bool, Parameter(negative=(), help="Discard executions too that could still be continued.")
+]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative=(), help="Do not ask.")]
 
 
-def project(*, dry_run: DryRun = False, yes: Yes = False, output: OutputFormat = "text") -> None:
+def project(
+    *,
+    dry_run: DryRun = False,
+    force: Force = False,
+    yes: Yes = False,
+    output: OutputFormat = "text",
+) -> None:
     """Remove what the project here has kept."""
-    _clean("project", dry_run=dry_run, yes=yes, output=output)
+    _clean("project", dry_run=dry_run, force=force, yes=yes, output=output)
 
 
-def global_(*, dry_run: DryRun = False, yes: Yes = False, output: OutputFormat = "text") -> None:
+def global_(
+    *,
+    dry_run: DryRun = False,
+    force: Force = False,
+    yes: Yes = False,
+    output: OutputFormat = "text",
+) -> None:
     """Remove what is kept in the user's own folder."""
-    _clean("global", dry_run=dry_run, yes=yes, output=output)
+    _clean("global", dry_run=dry_run, force=force, yes=yes, output=output)
 
 
-def all_(*, dry_run: DryRun = False, yes: Yes = False, output: OutputFormat = "text") -> None:
+def all_(
+    *,
+    dry_run: DryRun = False,
+    force: Force = False,
+    yes: Yes = False,
+    output: OutputFormat = "text",
+) -> None:
     """Remove what is kept in the project here and in the user's own folder."""
-    _clean("all", dry_run=dry_run, yes=yes, output=output)
+    _clean("all", dry_run=dry_run, force=force, yes=yes, output=output)
 
 
-def _clean(scope: Scope, *, dry_run: bool, yes: bool, output: OutputFormat) -> None:
+def _clean(scope: Scope, *, dry_run: bool, force: bool, yes: bool, output: OutputFormat) -> None:
     removal = plan_removal(scope)
+    if not (dry_run or force):
+        refuse_unfinished(removal)
     agreed = dry_run or yes or not removal.paths or _is_agreed(removal)
     if agreed and not dry_run:
         remove(removal)
@@ -44,6 +67,7 @@ def _clean(scope: Scope, *, dry_run: bool, yes: bool, output: OutputFormat) -> N
             "aborted": not agreed,
             "deleted_paths": removed,
             "preview": paths,
+            "unfinished": list(removal.unfinished),
             "total_bytes": removal.total_bytes,
         }
         print_item(f"clean.{scope}", item)
@@ -55,7 +79,8 @@ def _is_agreed(removal: Removal) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         message = "`--yes` is needed where nobody can be asked."
         raise KitaruUsageError(message)
-    print_note("\n".join(["These will be removed:", *(f"  {path}" for path in removal.paths)]))
+    lines = ["These will be removed:", *(f"  {path}" for path in removal.paths)]
+    print_note("\n".join([*lines, *_unfinished_lines(removal)]))
     sys.stderr.write(f"Remove {size_text(removal.total_bytes)}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -68,4 +93,14 @@ def _summary(removal: Removal, *, dry_run: bool, agreed: bool) -> str:
         return "There is nothing to remove."
     verb = "Would remove" if dry_run else "Removed"
     paths = [f"  {path}" for path in removal.paths]
-    return "\n".join([f"{verb} {size_text(removal.total_bytes)}:", *paths])
+    head = f"{verb} {size_text(removal.total_bytes)}:"
+    return "\n".join([head, *paths, *(_unfinished_lines(removal) if dry_run else [])])
+
+
+def _unfinished_lines(removal: Removal) -> list[str]:
+    if not removal.unfinished:
+        return []
+    return [
+        "Executions that are not over would be lost:",
+        *(f"  {exec_id}" for exec_id in removal.unfinished),
+    ]

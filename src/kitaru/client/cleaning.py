@@ -17,6 +17,7 @@ Scope = Literal["project", "global", "all"]
 
 _DATABASE = "kitaru.db"
 _KEPT = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", "blobs")
+_SHOWN = 100  # nobody reads more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +27,12 @@ class Removal:
     Attributes:
         paths: Files and folders that exist.
         total_bytes: How much they take.
+        unfinished: Ids of executions that could still be continued, of any project; the oldest.
     """
 
     paths: tuple[Path, ...]
     total_bytes: int
+    unfinished: tuple[str, ...] = ()
 
 
 def plan_removal(scope: Scope) -> Removal:
@@ -40,10 +43,29 @@ def plan_removal(scope: Scope) -> Removal:
         KitaruStateError: An execution is running there.
     """
     folders = list(_folders(scope))
-    for folder in folders:
-        _refuse_while_running(folder)
+    unfinished = tuple(exec_id for folder in folders for exec_id in _unfinished(folder))
     paths = tuple(folder / name for folder in folders for name in _KEPT if (folder / name).exists())
-    return Removal(paths=paths, total_bytes=sum(_size(path) for path in paths))
+    return Removal(
+        paths=paths, total_bytes=sum(_size(path) for path in paths), unfinished=unfinished
+    )
+
+
+def refuse_unfinished(removal: Removal) -> None:
+    """Refuse a removal that would take executions with it that can still be continued.
+
+    Raises:
+        KitaruStateError: There are some.
+    """
+    if not removal.unfinished:
+        return
+    first, *others = removal.unfinished
+    are = f"{first!r} and {len(others)} more are" if others else f"{first!r} is"
+    message = (
+        f"execution{'s' if others else ''} {are} not over and could still be continued."
+        f" `kitaru executions recover` does so, `kitaru executions cancel {first}` ends it,"
+        f" and `--force` discards what is not over."
+    )
+    raise KitaruStateError(message)
 
 
 def remove(removal: Removal) -> None:
@@ -69,10 +91,11 @@ def _folders(scope: Scope) -> Iterator[Path]:
         yield settings.user_dir()
 
 
-def _refuse_while_running(folder: Path) -> None:
+def _unfinished(folder: Path) -> list[str]:
+    """Return the executions that would be lost; refuse if one of them is running now."""
     database = folder / _DATABASE
     if not database.is_file():
-        return
+        return []
     from kitaru.store import open_store
 
     store = open_store(sqlite_url(database))
@@ -80,6 +103,7 @@ def _refuse_while_running(folder: Path) -> None:
         now = SYSTEM_CLOCK.now()
         # A lease that has run out belongs to a process that is gone.
         running = [row.id for row in store.list_running() if (row.lease_expires_at or 0) > now]
+        unfinished = [row.id for row in store.list_unfinished(limit=_SHOWN)]
     finally:
         store.close()
     if running:
@@ -89,6 +113,7 @@ def _refuse_while_running(folder: Path) -> None:
             f" Wait for it, or `kitaru executions cancel {running[0]}`."
         )
         raise KitaruStateError(message)
+    return unfinished
 
 
 def _size(path: Path) -> int:

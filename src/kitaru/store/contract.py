@@ -139,6 +139,10 @@ class Leases(Protocol):
         """Return every running execution, whoever owns it, oldest first."""
         ...
 
+    def list_unfinished(self, *, limit: int) -> list[ExecutionRecord]:
+        """Return up to `limit` executions that are not over, of any project, oldest first."""
+        ...
+
     def reap(
         self, *, now: int, dead_owners: Sequence[str], exec_ids: Sequence[str] | None = None
     ) -> list[ExecutionRecord]:

@@ -47,6 +47,11 @@ def list_running(session: Session) -> list[ExecutionRecord]:
     return [execution_from_row(row) for row in session.rows("list_running")]
 
 
+def list_unfinished(session: Session, limit: int) -> list[ExecutionRecord]:
+    """Return executions of any project that are not over, oldest first."""
+    return [execution_from_row(row) for row in session.rows("list_unfinished", limit)]
+
+
 def is_anything_reapable(session: Session, now: int) -> bool:
     """Return whether a lease has expired, without asking for the right to write."""
     return session.row("is_anything_reapable", now) is not None

@@ -26,6 +26,7 @@ from kitaru.store.leases import (
     is_anything_claimable,
     is_anything_reapable,
     list_running,
+    list_unfinished,
     reap,
     renew_leases,
 )
@@ -91,6 +92,9 @@ class SqlStore:
 
     def list_running(self) -> list[ExecutionRecord]:
         return self._database.read(list_running)
+
+    def list_unfinished(self, *, limit: int) -> list[ExecutionRecord]:
+        return self._database.read(lambda session: list_unfinished(session, limit))
 
     def reap(
         self, *, now: int, dead_owners: Sequence[str], exec_ids: Sequence[str] | None = None

@@ -17,3 +17,17 @@ SELECT
 FROM execution
 WHERE status = 'running'
 ORDER BY created_at, id;
+
+-- name: list_unfinished(limit)
+-- Executions of any project that are not over, oldest first.
+SELECT
+    id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at,
+    inputs_codec, inputs_data, inputs_digest, inputs_size,
+    result_codec, result_data, result_digest, result_size,
+    failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
+    cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
+    runnable_at, created_at, started_at, ended_at, status_reason
+FROM execution
+WHERE status IN ('pending', 'running', 'waiting')
+ORDER BY created_at, id
+LIMIT :limit;
