@@ -14,6 +14,7 @@ from kitaru.model import ExecutionRecord, ExecutionStatus, Outcome, StoredValue
 
 if TYPE_CHECKING:
     from kitaru.client.models import Execution, LogEntry
+    from kitaru.engine.run import Run
     from kitaru.worker.local import LocalRun, LocalRunner
 
 R = TypeVar("R")
@@ -26,10 +27,21 @@ _LAST_POLL_SECONDS = 0.5
 class FlowHandle(Generic[R]):
     """One execution: wait for its result, ask for its status, cancel it. Can be awaited."""
 
-    def __init__(self, exec_id: str, runner: LocalRunner, local: LocalRun | None) -> None:
+    def __init__(
+        self,
+        exec_id: str,
+        runner: LocalRunner,
+        local: LocalRun | None,
+        *,
+        parent: tuple[Run, str] | None = None,
+    ) -> None:
         self._exec_id = exec_id
         self._runner = runner
         self._local = local
+        # Of a child that its parent's flow has started: the parent, and the position in it.
+        self._parent = parent
+        if parent is not None:
+            parent[0].root.unheard[parent[1]] = None
         if local is not None:
             local.observation.add_watcher(self)
 
@@ -41,7 +53,10 @@ class FlowHandle(Generic[R]):
     @property
     def status(self) -> ExecutionStatus:
         """The execution's status now."""
-        return self._row().status
+        row = self._row()
+        if row.status.is_finished:
+            self._heard()
+        return row.status
 
     @property
     def execution(self) -> Execution:
@@ -180,9 +195,20 @@ class FlowHandle(Generic[R]):
     def _result(self, row: ExecutionRecord) -> R:
         if self._local is not None:
             self._local.observation.observe()
+        self._heard()
         if row.status is ExecutionStatus.COMPLETED:
             return self._load(row.result)
-        raise execution_error(row, allow_pickle=self._runner.services.values.allow_pickle)
+        error = execution_error(row, allow_pickle=self._runner.services.values.allow_pickle)
+        if self._parent is not None:
+            run, position = self._parent
+            run.call_failed(position, error)
+        raise error
+
+    def _heard(self) -> None:
+        """Note that the parent knows by now how its child ended."""
+        if self._parent is not None:
+            run, position = self._parent
+            run.root.unheard.pop(position, None)
 
     def _load(self, result: StoredValue | None) -> R:
         assert result is not None  # noqa: S101 - a completed execution has a result, by CHECK

@@ -16,7 +16,8 @@ from kitaru.authoring.handle import FlowHandle
 from kitaru.engine.calls import Call, CheckpointSpec, kind_prefix
 from kitaru.engine.context import current_call, current_scope
 from kitaru.engine.protocol import settle
-from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.engine.reopen import retry_failed
+from kitaru.errors import KitaruFeatureNotAvailableError, KitaruStateError, KitaruUsageError
 from kitaru.faults import fault
 from kitaru.ids import new_id
 from kitaru.model import (
@@ -31,6 +32,7 @@ from kitaru.retry import NO_RETRY
 
 if TYPE_CHECKING:
     from kitaru.authoring.flow import Flow
+    from kitaru.engine.run import Run
     from kitaru.engine.scope import Scope
     from kitaru.worker.local import LocalRunner
 
@@ -182,19 +184,30 @@ def _create_and_start(
 
 
 def _start(
-    runner: LocalRunner, flow: Flow[..., Any], result: Committed, trusted_until: float
+    runner: LocalRunner,
+    flow: Flow[..., Any],
+    result: Committed,
+    trusted_until: float,
+    *,
+    parent: tuple[Run, str] | None = None,
+    retries_failed: bool = False,
 ) -> FlowHandle[Any]:
     from kitaru.worker.recovery import adopt
 
     execution = result.execution
     assert execution is not None  # noqa: S101 - a NewExecution that was held has a row
+    if retries_failed and execution.status is ExecutionStatus.FAILED:
+        try:
+            execution = retry_failed(runner.services, execution.id)
+        except KitaruStateError:  # someone else was faster
+            execution = runner.store.get_execution(execution.id)
     if result.created and execution.status is ExecutionStatus.RUNNING:
         local = runner.start(execution, flow.code, trusted_until)
     elif execution.status.is_finished:
         local = None
     else:
         local = adopt(runner, execution)
-    return FlowHandle(execution.id, runner, local)
+    return FlowHandle(execution.id, runner, local, parent=parent)
 
 
 def _run_child(
@@ -212,7 +225,15 @@ def _run_child(
         # every attempt and every recovery.
         ordinal = call.children[flow.name] = call.children.get(flow.name, 0) + 1
         position = f"{call.call.position}>{flow.name}#{ordinal}"
-        return _create_child(scope, flow, arguments, options, position=position, call=None)
+        return _create_child(
+            scope,
+            flow,
+            arguments,
+            options,
+            position=position,
+            call=None,
+            retries_failed=call.attempt > 1,
+        )
     child_call = Call(
         spec=CheckpointSpec(
             name=flow.name,
@@ -240,7 +261,7 @@ def _run_child(
         if record is not None and record.output is not None:
             child = run.services.store.get_execution(run.services.values.load(record.output))
             local = None if child.status.is_finished else adopt(runner, child)
-            return FlowHandle(child.id, runner, local)
+            return FlowHandle(child.id, runner, local, parent=(run, record.position))
         return _create_child(
             scope, flow, arguments, options, position=child_call.position, call=child_call
         )
@@ -256,6 +277,7 @@ def _create_child(
     *,
     position: str,
     call: Call | None,
+    retries_failed: bool = False,
 ) -> FlowHandle[Any]:
     from kitaru.worker.local import runner_of
 
@@ -279,7 +301,8 @@ def _create_child(
     if result.execution is None:
         run.committed(result)
         run.check()
-    return _start(runner, flow, result, trusted_until)
+    parent = (run, position) if call is not None else None
+    return _start(runner, flow, result, trusted_until, parent=parent, retries_failed=retries_failed)
 
 
 def _child_record(call: Call, child_id: str) -> CallRecord:

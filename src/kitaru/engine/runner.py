@@ -22,7 +22,7 @@ from kitaru.engine.drive import adrive, drive
 from kitaru.engine.failure import causes, find_signal, record_failure
 from kitaru.engine.journal import OnDivergence
 from kitaru.engine.protocol import Fetch, Invoke, Join, Steps
-from kitaru.engine.reopen import positions_to_reopen
+from kitaru.engine.reopen import reopen_failed
 from kitaru.engine.run import Commit, Run
 from kitaru.engine.scope import install_task_factory, remove_task_factory
 from kitaru.engine.values import UserValue
@@ -223,13 +223,13 @@ def _may_try_again(run: Run) -> bool:
 
 def _try_again(run: Run, failed: Outcome) -> Outcome:
     """Return the outcome that has a failed flow run again, over the calls that did not fail."""
-    calls = run.services.store.list_calls(run.exec_id)
+    reopen = reopen_failed(run.services, run.exec_id, failed.failure)
     return Outcome(
         status=ExecutionStatus.PENDING,
         failure=failed.failure,
         reason="retrying",
         runnable_at=run.clock.now(),
-        reopen=tuple(positions_to_reopen(calls, failed.failure)),
+        reopen=tuple(reopen),
     )
 
 
@@ -256,7 +256,8 @@ def _outcome_of(run: Run, error: BaseException) -> Outcome:
 
 def _failed(run: Run, error: BaseException) -> Outcome:
     chain = {id(cause) for cause in causes(error)}
-    failure: FailureRecord = record_failure(error, run.positions_of(chain))
+    blamed = dict.fromkeys((*run.positions_of(chain), *run.root.unheard))
+    failure: FailureRecord = record_failure(error, tuple(blamed))
     timed_out = isinstance(error, KitaruTimeoutError) and error.call_id is None
     reason = "timed out" if timed_out else None
     return Outcome(

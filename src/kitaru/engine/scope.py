@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 
 class Scope:
-    """A thread of program order within a run."""
+    """A thread of program order within a run.
+
+    Attributes:
+        unheard: On the root, positions of the children whose end the flow has not heard of.
+    """
 
     __slots__ = (
         "_children",
@@ -42,6 +46,7 @@ class Scope:
         "ordered",
         "path",
         "run",
+        "unheard",
     )
 
     def __init__(
@@ -55,6 +60,7 @@ class Scope:
         self._ordinals: dict[str, itertools.count[int]] = {}
         self._children = 0
         self._untaken: dict[int, None] = {}
+        self.unheard: dict[str, None] = {}
 
     def next_ordinal(self, name: str) -> int:
         """Count one more call of `name` here, from 1."""

@@ -23,7 +23,7 @@ from kitaru.engine.flusher import Flusher
 from kitaru.engine.lease import LeaseKeeper
 from kitaru.engine.loops import run_on_own_loop
 from kitaru.engine.pool import Pool
-from kitaru.engine.reopen import positions_to_reopen
+from kitaru.engine.reopen import retry_failed
 from kitaru.engine.run import Run, Services
 from kitaru.engine.runner import FlowCode, run_in_thread, run_on_loop
 from kitaru.engine.values import Values
@@ -286,15 +286,12 @@ class LocalRunner:
 
 
 def retry_here(runner: LocalRunner, exec_id: str) -> tuple[ExecutionRecord, float] | None:
-    """Make a failed execution pending again and claim it for this process.
+    """Make a failed execution pending again, and the failed children it failed of; claim it here.
 
     Returns:
         The claimed execution and until when its lease is trusted; None if someone else was faster.
     """
-    store = runner.store
-    execution = store.get_execution(exec_id)
-    reopen = positions_to_reopen(store.list_calls(exec_id), execution.failure)
-    store.retry_execution(exec_id, reopen=reopen, now=runner.services.clock.now())
+    retry_failed(runner.services, exec_id)
     return claim_here(runner, exec_id)
 
 
