@@ -99,6 +99,8 @@ class ModelStore:
         found = self.calls[exec_id].get(call.position)
         if found is None or not found.status.is_recorded:
             self.calls[exec_id][call.position] = call
+        elif call.status.is_recorded and (found.status, found.output) != (call.status, call.output):
+            raise KitaruStateError
 
     def _end(self, execution: ExecutionRecord, outcome: Outcome) -> None:
         status, failure, ended_at = outcome.status, outcome.failure, outcome.ended_at

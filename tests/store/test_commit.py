@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kitaru.errors import FailureOrigin, KitaruBackendError
+from kitaru.errors import FailureOrigin, KitaruBackendError, KitaruStateError
 from kitaru.model import (
     CallKind,
     CallStatus,
@@ -79,9 +79,22 @@ def test_outcome_of_a_call_is_never_replaced(store: Store, recorded: CallStatus)
     first = call(status=recorded)
     commit_one(store, entry(execution, first))
 
-    committed = commit_one(store, entry(execution, call(output=BLOB)))
+    with pytest.raises(KitaruStateError, match=r"'fetch#1' .* has a result already"):
+        commit_one(store, entry(execution, call(output=BLOB)))
 
-    assert committed == HELD
+    assert store.list_calls(execution.id) == [first]
+
+
+@pytest.mark.parametrize("recorded", [CallStatus.COMPLETED, CallStatus.CACHED, CallStatus.FAILED])
+def test_outcome_that_is_written_again_and_a_late_running_row_change_nothing(
+    store: Store, recorded: CallStatus
+) -> None:
+    execution = run(store)
+    first = call(status=recorded)
+    commit_one(store, entry(execution, first))
+
+    assert commit_one(store, entry(execution, first)) == HELD
+    assert commit_one(store, entry(execution, call(status=CallStatus.RUNNING))) == HELD
     assert store.list_calls(execution.id) == [first]
 
 
@@ -91,7 +104,7 @@ def test_two_records_of_one_position_in_one_transaction_keep_their_order(store: 
     store.commit(
         [
             entry(execution, call(status=CallStatus.RUNNING), call("b#1")),
-            entry(execution, call(), call(output=BLOB)),
+            entry(execution, call(), call(status=CallStatus.RUNNING)),
         ]
     )
 

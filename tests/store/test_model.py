@@ -83,10 +83,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     def write(self, *writes: NewExecution | JournalEntry) -> None:
         def on_model() -> list[Committed]:
-            return [
-                self.model.create(one) if isinstance(one, NewExecution) else self.model.write(one)
-                for one in writes
-            ]
+            model = self.model
+            before = dict(model.executions), {key: dict(rows) for key, rows in model.calls.items()}
+            try:
+                return [
+                    model.create(one) if isinstance(one, NewExecution) else model.write(one)
+                    for one in writes
+                ]
+            except KitaruError:
+                model.executions, model.calls = before
+                raise
 
         self.same(lambda: self.store.commit(writes), on_model)
 

@@ -59,6 +59,7 @@ def _recorded(name: str, make: Callable[[], T]) -> T:
         scope.next_ordinal(full_name),
         fingerprint,
         ordered=scope.ordered,
+        kind=CallKind.VALUE,
         anonymous=True,
     )
     values = run.services.values

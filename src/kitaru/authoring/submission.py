@@ -250,6 +250,7 @@ def _run_child(
         arguments=arguments,
         args=(),
         kwargs={},
+        kind=CallKind.CHILD,
         label=f"{kind_prefix(CallKind.CHILD)}{flow.name}",
         ordinal=scope.next_ordinal(f"{kind_prefix(CallKind.CHILD)}{flow.name}"),
         ordered=scope.ordered,

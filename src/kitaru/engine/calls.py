@@ -70,6 +70,7 @@ class Call:
     kwargs: Mapping[str, Any]
     label: str | None
     ordinal: int
+    kind: CallKind = CallKind.CHECKPOINT
     ordered: bool
     upstreams: tuple[str, ...]
     call_id: str = ""

@@ -6,6 +6,7 @@ code starts on its own has neither, and Kitaru's functions say so there.
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,23 @@ current_call: ContextVar[ActiveCall | None] = ContextVar("kitaru_call", default=
 
 _OUTSIDE = (
     "{what} was used outside a flow. Call it from a function decorated with `@flow`, started with"
-    " `.run()`. Threads that you start yourself do not carry the flow's context: use `.submit()`,"
-    " `.map()` or `asyncio`, or start the thread with `contextvars.copy_context().run`."
+    " `.run()`. Threads and processes that you start yourself do not carry the flow's context: use"
+    " `.submit()`, `.map()` or `asyncio`, or start a thread with `contextvars.copy_context().run`."
 )
 _INSIDE_CALL = (
     "{what} was used inside checkpoint {call!r}. A checkpoint's body is one unit that is recorded as a"
     " whole; call a plain function here, or move this to the flow."
 )
+
+
+def _leave_flow() -> None:
+    current_scope.set(None)
+    current_call.set(None)
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked child inherits the context, but neither the lease nor anybody who would hear of its calls.
+    os.register_at_fork(after_in_child=_leave_flow)
 
 
 def flow_scope(what: str) -> Scope:

@@ -260,8 +260,9 @@ async def _adopted(call: Call) -> UserValue:
 
 
 async def _asubmitted(call: Call, waits_for: Futures) -> UserValue:
+    # First what it depends on: holding one of the run's places meanwhile could keep that from running.
+    await _await_all(waits_for)
     async with call.scope.run.submissions():
-        await _await_all(waits_for)
         _with_upstreams(call, waits_for)
         if call.match is None:
             settle(call)

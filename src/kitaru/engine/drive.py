@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -16,6 +17,8 @@ from kitaru.engine.run import Commit, Run
 if TYPE_CHECKING:
     from kitaru.engine.calls import ActiveCall
     from kitaru.model import Committed
+
+logger = logging.getLogger(__name__)
 
 Steps = Generator[Command, Any, Any]
 
@@ -102,7 +105,11 @@ async def in_thread(run: Run, operation: Callable[[], Any]) -> Any:
             value = operation()
         except BaseException as error:  # noqa: BLE001 - raised again where the result is awaited
             failure = error
-        loop.call_soon_threadsafe(settle, value, failure)
+        try:
+            loop.call_soon_threadsafe(settle, value, failure)
+        except RuntimeError:
+            # The loop has ended under the flow, which goes on elsewhere.
+            logger.debug("loop closed before an operation returned")
 
     run.services.threads.put(job)
     return await future

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kitaru.engine.protocol import running_record
+from kitaru.engine.entries import running_record
 from kitaru.model import CallRecord, JournalEntry
 
 if TYPE_CHECKING:

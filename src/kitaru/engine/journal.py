@@ -78,7 +78,7 @@ class Journal:
         self._recorded: dict[str, CallRecord] = {}
         self._open: dict[str, CallRecord] = {}
         # By scope, name and fingerprint; under `None`, those that calls of other scopes may have too.
-        self._by_fingerprint: dict[tuple[str | None, str, bytes], deque[str]] = {}
+        self._by_fingerprint: dict[tuple[str | None, CallKind, str, bytes], deque[str]] = {}
         self._used: set[str] = set()
         self._given: set[str] = set()
         self._counted: dict[str, int] = {}
@@ -97,7 +97,7 @@ class Journal:
         if self._code_changed or not record.ordered:
             prefixes.append(None)
         for prefix in prefixes:
-            key = (prefix, record.name, record.fingerprint)
+            key = (prefix, record.kind, record.name, record.fingerprint)
             self._by_fingerprint.setdefault(key, deque()).append(record.position)
 
     def match(
@@ -108,6 +108,7 @@ class Journal:
         fingerprint: bytes,
         *,
         ordered: bool,
+        kind: CallKind = CallKind.CHECKPOINT,
         anonymous: bool = False,
         label: str | None = None,
     ) -> Match:
@@ -119,6 +120,7 @@ class Journal:
             ordinal: Which call of that name in the scope it is.
             fingerprint: Of its name and arguments.
             ordered: Whether the scope is ordered where the call stands.
+            kind: What the call is; a checkpoint and a flow may have the same name.
             anonymous: Whether it has no arguments, so that only its place tells it from others.
             label: The name that the position counts, if it is not the checkpoint's own (`id=`).
         """
@@ -129,19 +131,21 @@ class Journal:
             return Match(position)
         with self._lock:
             here = self._recorded.get(position)
-            if here is not None and position in self._used:
+            if here is not None and (
+                position in self._used or here.name != name or here.kind is not kind
+            ):
                 here = None
-            if here is not None and here.fingerprint == fingerprint and here.name == name:
+            if here is not None and here.fingerprint == fingerprint:
                 self._used.add(position)
                 return Match(position, here)
-            moved = self._unused(prefix, name, fingerprint)
+            moved = self._unused(prefix, kind, name, fingerprint)
             if moved is None and (self._code_changed or not (ordered or anonymous)):
-                moved = self._unused(None, name, fingerprint)
+                moved = self._unused(None, kind, name, fingerprint)
             if moved is not None:
                 self._used.add(moved.position)
                 return Match(moved.position, moved)
             contradiction = None
-            if here is not None and here.name == name:
+            if here is not None:
                 used, diverged = self._judge(here, ordered=ordered)
                 contradiction = here
                 if diverged:
@@ -155,8 +159,10 @@ class Journal:
             self._given.add(position)
             return Match(position, None, contradiction, earlier=self._open.get(position))
 
-    def _unused(self, prefix: str | None, name: str, fingerprint: bytes) -> CallRecord | None:
-        candidates = self._by_fingerprint.get((prefix, name, fingerprint))
+    def _unused(
+        self, prefix: str | None, kind: CallKind, name: str, fingerprint: bytes
+    ) -> CallRecord | None:
+        candidates = self._by_fingerprint.get((prefix, kind, name, fingerprint))
         while candidates:
             position = candidates.popleft()
             if position not in self._used:
@@ -201,6 +207,19 @@ class Journal:
                 message = f"two checkpoint calls of this execution have the id {call_id!r}; ids are unique."
                 raise KitaruUsageError(message)
             self._given_ids.add(call_id)
+
+    def refuse_recorded_id(self, call_id: str) -> None:
+        """Refuse an id that user code gave to a call without a record, if a recorded call has it.
+
+        Raises:
+            KitaruUsageError: One has.
+        """
+        if call_id in self._recorded_ids:
+            message = (
+                f"the id {call_id!r} belongs to another recorded call of this execution;"
+                f" ids are unique."
+            )
+            raise KitaruUsageError(message)
 
     def unasked(self) -> list[CallRecord]:
         """Return the records of calls that this run never asked for, checkpoints and children only."""

@@ -6,9 +6,12 @@ go on after its last line (semantics S1.5); hence these few lines.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 Job = Callable[[], None]
 
@@ -60,7 +63,11 @@ class Pool:
         seat = _Seat()
         job: Job | None = first
         while job is not None:
-            job()
+            try:
+                job()
+            except BaseException:
+                # Against its contract; a thread that died of it would still be counted.
+                logger.exception("a job failed")
             job = self._next(seat)
 
     def _next(self, seat: _Seat) -> Job | None:

@@ -22,21 +22,19 @@ from kitaru.engine.calls import (
     fingerprint_of,
 )
 from kitaru.engine.divergence import divergence_error, divergence_payload
-from kitaru.engine.failure import raised_again, record_failure
+from kitaru.engine.entries import (
+    call_record,
+    completed,
+    failed_attempt,
+    final_failure,
+    retried,
+)
+from kitaru.engine.failure import raised_again
 from kitaru.engine.run import Commit
 from kitaru.engine.values import UserValue
-from kitaru.errors import KitaruSerializationError, KitaruTimeoutError
+from kitaru.errors import KitaruBackendError, KitaruSerializationError
 from kitaru.faults import fault
-from kitaru.model import (
-    ArtifactRecord,
-    AttemptRecord,
-    AttemptStatus,
-    CallKind,
-    CallRecord,
-    CallStatus,
-    FailureRecord,
-    StoredValue,
-)
+from kitaru.model import CallKind, CallRecord, CallStatus, MetadataRecord, StoredValue
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +88,7 @@ def settle(call: Call) -> None:
         call.ordinal,
         call.fingerprint,
         ordered=call.ordered,
+        kind=call.kind,
         anonymous=call.spec.ignore.issuperset(call.arguments),
         label=call.label,
     )
@@ -114,7 +113,9 @@ def settle(call: Call) -> None:
         _continue_attempts(call, match.earlier)
     if known is not None:
         call.call_id = known.call_id
-    elif not call.call_id:
+    elif call.call_id:
+        run.journal.refuse_recorded_id(call.call_id)
+    else:
         call.call_id = run.journal.new_call_id(call.spec.name)
 
 
@@ -152,20 +153,47 @@ def run_call(call: Call) -> Steps:
         return _raise_recorded(call, match.record)
     call.started_at = call.started_at or run.clock.now()
     cache = call.spec.cache if call.spec.cache is not None else run.cache_default
-    cache_key = cache_key_of(call.spec, call.fingerprint) if cache else None
-    if cache_key is not None:
-        since = None
-        if isinstance(cache, timedelta):
-            since = call.started_at - cache // timedelta(microseconds=1)
-        found = yield Fetch(lambda: _find_cached(call, cache_key, since))
-        if found is not None:
-            source, record = found
-            yield from _keep_cached(call, source, record)
-            return (yield from _load(call, record.output))
+    if not cache:
+        return (yield from _run_body(call, None))
+    cache_key = cache_key_of(call.spec, call.fingerprint)
+    reused = yield from _reuse(call, cache_key, cache)
+    return reused[0] if reused else (yield from _run_body(call, cache_key))
+
+
+def _reuse(
+    call: Call, cache_key: bytes, cache: bool | timedelta
+) -> Generator[Command, Any, tuple[UserValue] | None]:
+    """Record another execution's result as this call's, and return it, if there is one."""
+    since = None
+    if isinstance(cache, timedelta):
+        since = call.started_at - cache // timedelta(microseconds=1)
+    found = yield Fetch(lambda: _find_cached(call, cache_key, since))
+    if found is None:
+        return None
+    source, record = found
+    try:
+        # Before it is recorded: what cannot be read any more is no result to reuse.
+        value = yield from _load(call, record.output)
+    except (KitaruBackendError, KitaruSerializationError) as error:
+        logger.warning("cached result of execution %s cannot be reused: %s", source, error)
+        return None
+    origin = f"{source}/{record.position}"
+    fault("call.before_commit")
+    yield Commit(
+        calls=(call_record(call, CallStatus.CACHED, output=record.output, cached_from=origin),)
+    )
+    fault("call.after_commit")
+    return (value,)
+
+
+def _run_body(call: Call, cache_key: bytes | None) -> Steps:
+    """Run the body until it returns or its retry policy gives up, and record what came of it."""
+    run = call.scope.run
     attempt = call.first_attempt
+    logged: dict[str, MetadataRecord] = {}
     while True:
         run.check()
-        active = _activate(call, attempt)
+        active = _activate(call, attempt, logged)
         fault("call.before_body")
         try:
             value = yield Invoke(active)
@@ -176,30 +204,29 @@ def run_call(call: Call) -> Steps:
             delay = None
             if not isinstance(error, KitaruSerializationError):
                 delay = call.spec.retry.delay_after(attempt - call.attempts_before, error)
-            failed = _failed_attempt(active, error, ended_at)
+            failed = failed_attempt(active, error, ended_at)
             if delay is None:
-                yield _final_failure(call, active, failed)
+                fault("call.before_commit")
+                yield final_failure(active, failed)
                 fault("call.after_commit")
                 raise
             fault("attempt.before_commit")
-            yield _retried(call, active, failed)
+            yield retried(active, failed)
             fault("attempt.after_commit")
             yield Sleep(delay)
             attempt += 1
+            # What a failed attempt has logged stays, and is merged with what the next one logs.
+            logged = active.metadata
             continue
         fault("call.after_body")
         output = yield from _keep(call, encoded)
         fault("call.before_commit")
-        yield Commit(
-            calls=(_record(call, CallStatus.COMPLETED, output=output, cache_key=cache_key),),
-            artifacts=tuple(active.artifacts) if active.artifacts else (),
-            metadata=tuple(active.metadata.values()) if active.metadata else (),
-        )
+        yield completed(active, output, cache_key)
         fault("call.after_commit")
         return run.services.values.as_recorded(value, encoded)
 
 
-def _activate(call: Call, attempt: int) -> ActiveCall:
+def _activate(call: Call, attempt: int, logged: dict[str, MetadataRecord]) -> ActiveCall:
     began = call.scope.run.clock.monotonic()
     timeout = call.spec.timeout
     return ActiveCall(
@@ -207,6 +234,7 @@ def _activate(call: Call, attempt: int) -> ActiveCall:
         attempt=attempt,
         began=began,
         deadline=None if timeout is None else began + timeout,
+        metadata=dict(logged),
     )
 
 
@@ -242,106 +270,4 @@ def _find_cached(call: Call, cache_key: bytes, since: int | None) -> tuple[str, 
     run = call.scope.run
     return run.services.store.find_cached_call(
         run.execution.project, cache_key, since=since, besides=run.exec_id
-    )
-
-
-def _keep_cached(call: Call, source: str, record: CallRecord) -> Steps:
-    fault("call.before_commit")
-    yield Commit(
-        calls=(
-            _record(
-                call,
-                CallStatus.CACHED,
-                output=record.output,
-                cached_from=f"{source}/{record.position}",
-            ),
-        )
-    )
-    fault("call.after_commit")
-
-
-def _record(
-    call: Call,
-    status: CallStatus,
-    *,
-    output: StoredValue | None = None,
-    failure: FailureRecord | None = None,
-    cache_key: bytes | None = None,
-    cached_from: str | None = None,
-) -> CallRecord:
-    run = call.scope.run
-    return CallRecord(
-        position=call.position,
-        call_id=call.call_id,
-        name=call.spec.name,
-        kind=CallKind.CHECKPOINT,
-        type=call.spec.type,
-        fingerprint=call.fingerprint,
-        ordered=call.ordered,
-        status=status,
-        inputs=run.services.values.keep_arguments(call.inputs),
-        output=output,
-        failure=failure,
-        upstreams=call.upstreams,
-        cache_key=cache_key,
-        cached_from=cached_from,
-        epoch=run.epoch,
-        started_at=call.started_at,
-        ended_at=run.clock.now() if status.is_recorded else None,
-    )
-
-
-def running_record(active: ActiveCall) -> CallRecord:
-    """Return the row that shows a call while its body runs."""
-    return _record(active.call, CallStatus.RUNNING)
-
-
-def _failed_attempt(active: ActiveCall, error: Exception, ended_at: int) -> AttemptRecord:
-    call = active.call
-    elapsed = int((call.scope.run.clock.monotonic() - active.began) * 1_000_000)
-    # The call's own timeout, not one that the body ran into elsewhere.
-    timed_out = isinstance(error, KitaruTimeoutError) and error.call_id == call.call_id
-    return AttemptRecord(
-        position=call.position,
-        number=active.attempt,
-        status=AttemptStatus.TIMED_OUT if timed_out else AttemptStatus.FAILED,
-        started_at=ended_at - elapsed,
-        ended_at=ended_at,
-        failure=record_failure(error),
-    )
-
-
-def _left_behind(active: ActiveCall) -> tuple[ArtifactRecord, ...]:
-    return tuple(
-        ArtifactRecord(
-            id=artifact.id,
-            position=artifact.position,
-            attempt=artifact.attempt,
-            name=artifact.name,
-            kind=artifact.kind,
-            tags=artifact.tags,
-            value=artifact.value,
-            attempt_failed=True,
-            created_at=artifact.created_at,
-        )
-        for artifact in active.artifacts
-    )
-
-
-def _retried(call: Call, active: ActiveCall, failed: AttemptRecord) -> Commit:
-    return Commit(
-        calls=(_record(call, CallStatus.RUNNING),),
-        attempts=(failed,),
-        artifacts=_left_behind(active),
-        metadata=tuple(active.metadata.values()),
-    )
-
-
-def _final_failure(call: Call, active: ActiveCall, failed: AttemptRecord) -> Commit:
-    fault("call.before_commit")
-    return Commit(
-        calls=(_record(call, CallStatus.FAILED, failure=failed.failure),),
-        attempts=(failed,),
-        artifacts=_left_behind(active),
-        metadata=tuple(active.metadata.values()),
     )

@@ -171,7 +171,8 @@ class Journal(Protocol):
 
         `JournalEntry`: written only while its epoch is current and the execution is running, else
         `held` is False and nothing of this entry is written; the other entries are unaffected. A call
-        row replaces a `running` or `pending` row of its position, never an outcome. Attempts and
+        row replaces a `running` or `pending` row of its position, never an outcome; writing an outcome
+        again changes nothing, and another outcome is an error. Attempts and
         artifacts are added, those already there are left; events are appended. Metadata replaces the
         same key. An outcome ends the claim: status, result or failure, `ended_at`, no owner. It becomes
         what it says even if a cancel was asked for meanwhile, except that a release to `pending` or
@@ -182,7 +183,8 @@ class Journal(Protocol):
         even `parent_call`. The same `id` again gives the execution that it has created. If
         `parent_epoch` is given and no longer current, `held` is False. If the parent has a cancel
         request, `held` is True, `cancel_requested` is True, and nothing is written; `execution` is then
-        what an earlier creation left, or None. An unknown parent raises `KitaruNotFoundError`.
+        what an earlier creation left, or None. An unknown parent raises `KitaruNotFoundError`. It is
+        created where the store's URL leads now, even if another process has removed what was there.
 
         Durability: one transaction, one flush, for all of them. If it raises, none was written.
         """

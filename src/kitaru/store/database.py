@@ -29,8 +29,8 @@ class Session(Protocol):
         """Run a statement; return how many rows it changed."""
         ...
 
-    def run_many(self, name: str, rows: Sequence[Row]) -> None:
-        """Run a statement once for each tuple of arguments."""
+    def run_many(self, name: str, rows: Sequence[Row]) -> int:
+        """Run a statement once for each tuple of arguments; return how many rows it changed."""
         ...
 
     def query(self, text: str, arguments: Sequence[object]) -> list[Row]:
@@ -61,6 +61,10 @@ class Database(Protocol):
 
         Durability: one transaction, flushed to disk. If it raises, nothing was written.
         """
+        ...
+
+    def reconnect_if_replaced(self) -> None:
+        """Let go of every connection if what they lead to is no longer what `url` names."""
         ...
 
     def verify(self) -> list[str]:

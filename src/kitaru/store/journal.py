@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kitaru.errors import KitaruNotFoundError, KitaruUsageError
+from kitaru.errors import KitaruNotFoundError, KitaruStateError, KitaruUsageError
 from kitaru.faults import fault
 from kitaru.model import (
     ArtifactRecord,
     AttemptRecord,
     CallRecord,
+    CallStatus,
     Committed,
     ExecutionRecord,
     ExecutionStatus,
@@ -48,6 +49,8 @@ _LOST = Committed(held=False)
 # How a claim may end. A release is not an outcome of the run; someone goes on with it.
 _RELEASES = frozenset({ExecutionStatus.PENDING, ExecutionStatus.WAITING})
 _ENDS = frozenset(status for status in ExecutionStatus if status.is_finished)
+
+_RECORD_CALL = "record_call"
 
 # Older than any moment.
 _EVER = 0
@@ -126,7 +129,9 @@ class _Batch:
 
     def write(self) -> None:
         for name, rows in self._rows.items():
-            self._session.run_many(name, rows)
+            changed = self._session.run_many(name, rows)
+            if name == _RECORD_CALL and changed < len(rows):
+                _refuse_second_results(self._session, rows)
         # Last, because an entry may record the failed call that its outcome reopens.
         for exec_id, positions in self._reopened:
             reopen_calls(self._session, exec_id, positions)
@@ -138,7 +143,7 @@ class _Batch:
         return _HELD if row[0] is None else _HELD_AND_CANCELLED
 
     def _add_calls(self, exec_id: str, calls: Sequence[CallRecord]) -> None:
-        self._add("record_call", [call_to_row(exec_id, call) for call in calls])
+        self._add(_RECORD_CALL, [call_to_row(exec_id, call) for call in calls])
 
     def _add(self, name: str, rows: list[Row]) -> None:
         gathered = self._rows.get(name)
@@ -185,6 +190,25 @@ def _find_existing(session: Session, new: NewExecution) -> ExecutionRecord | Non
         row = session.row("find_by_parent_position", new.parent_id, new.parent_position)
     # If neither, it is the same creation, tried again.
     return find_execution(session, new.id if row is None else row[0])
+
+
+def _refuse_second_results(session: Session, rows: Sequence[Row]) -> None:
+    """Raise if one of these call rows has another outcome than the one that is recorded.
+
+    A late row that only shows a call running is left out as it should be, and so is an outcome that is
+    written again.
+    """
+    for row in rows:
+        exec_id, position, fingerprint, status, output = row[0], row[1], row[6], row[8], row[14:16]
+        recorded = session.row("get_outcome", exec_id, position)
+        if not CallStatus(status).is_recorded or recorded is None:
+            continue
+        if recorded != (fingerprint, status, *output):
+            message = (
+                f"call {position!r} of execution {exec_id!r} has a result already, and now another."
+                f" Two runs of one flow count its calls; the first result stays."
+            )
+            raise KitaruStateError(message)
 
 
 def list_calls(session: Session, exec_id: str) -> list[CallRecord]:

@@ -21,10 +21,11 @@ _ROWS_AT_ONCE = (16, 4, 1)
 class SqliteSession:
     """Named statements on one connection; `database.py` specifies the methods."""
 
-    __slots__ = ("_cursor", "_statements", "connection")
+    __slots__ = ("_cursor", "_statements", "connection", "generation")
 
     def __init__(self, connection: sqlite3.Connection, statements: Mapping[str, Statement]) -> None:
         self.connection = connection
+        self.generation = 0  # see `Readers`
         self._statements = statements
         # One cursor for all statements: making one costs as much as a small statement.
         self._cursor = connection.cursor()
@@ -47,22 +48,22 @@ class SqliteSession:
             arguments = statement.arrange(arguments)
         return self._cursor.execute(statement.text, arguments).rowcount
 
-    def run_many(self, name: str, rows: Sequence[Row]) -> None:
+    def run_many(self, name: str, rows: Sequence[Row]) -> int:
         statement = self._statements[name]
         if statement.arrange is not None:
             rows = [statement.arrange(row) for row in rows]
         if len(rows) == 1 or statement.for_rows(2) is None:
-            self._cursor.executemany(statement.text, rows)
-            return
+            return self._cursor.executemany(statement.text, rows).rowcount
         # `executemany` gives the interpreter lock away for every row, and gets it back only when the
         # other threads let it; a statement of several rows does so once.
-        start = 0
+        start, changed = 0, 0
         for size in _ROWS_AT_ONCE:
             while len(rows) - start >= size:
                 chunk = rows[start : start + size]
                 text = statement.for_rows(size) or statement.text
-                self._cursor.execute(text, tuple(chain.from_iterable(chunk)))
+                changed += self._cursor.execute(text, tuple(chain.from_iterable(chunk))).rowcount
                 start += size
+        return changed
 
     def query(self, text: str, arguments: Sequence[object]) -> list[Row]:
         return self._cursor.execute(text, tuple(arguments)).fetchall()
@@ -83,6 +84,8 @@ class Readers:
         self._changed = threading.Condition(threading.Lock())
         self._idle: list[SqliteSession] = []
         self._borrowed = 0
+        # Raised when all that were opened before are to be closed, also those in use at the time.
+        self._generation = 0
         self._is_paused = False
 
     def borrow(self) -> SqliteSession:
@@ -91,26 +94,30 @@ class Readers:
             while self._is_paused or self._borrowed == _MOST_READERS:
                 self._changed.wait()
             self._borrowed += 1
+            generation = self._generation
             session = self._idle.pop() if self._idle else None
         if session is not None:
             return session
         try:
-            return self._connect()
+            session = self._connect()
         except BaseException:
             self._returned(None)
             raise
+        session.generation = generation
+        return session
 
     def give_back(self, session: SqliteSession, *, is_sound: bool) -> None:
         """Let others use a connection, or close it if it is not sound."""
-        if is_sound:
+        if is_sound and session.generation == self._generation:
             self._returned(session)
         else:
             session.connection.close()
             self._returned(None)
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections now, and those in use when they are given back."""
         with self._changed:
+            self._generation += 1
             idle, self._idle = self._idle, []
         for session in idle:
             session.connection.close()

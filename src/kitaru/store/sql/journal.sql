@@ -127,6 +127,12 @@ FROM metadata
 WHERE execution_id = :exec_id
 ORDER BY position, key;
 
+-- name: get_outcome(exec_id, position)
+-- What a call's outcome is told by.
+SELECT fingerprint, status, output_data, output_digest
+FROM call
+WHERE execution_id = :exec_id AND position = :position;
+
 -- name: find_cached_call(cache_key, project, since, besides)
 -- The newest result that a call with this key may reuse, with its execution in front.
 SELECT
