@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,22 @@ def execution_error(execution: ExecutionRecord, *, allow_pickle: bool) -> Kitaru
     error = kind(message, exec_id=exec_id, status=status, failure_origin=failure.origin)
     error.__cause__ = cause
     return error
+
+
+def inputs_error(
+    execution: ExecutionRecord, gone: Sequence[str], missing: Sequence[str]
+) -> KitaruDivergenceError:
+    """Return the error for recorded inputs that do not fit the flow's parameters as they are now."""
+    differing = [f"was started with {name!r}, which is no parameter any more" for name in gone]
+    differing += [f"has no value for the parameter {name!r}" for name in missing]
+    message = (
+        f"execution {execution.id!r} of flow {execution.flow!r} does not fit the flow's signature:"
+        f" it {' and '.join(differing)}. It stays as it is. Put the signature back, give new"
+        f" parameters defaults, or start a new run."
+    )
+    return KitaruDivergenceError(
+        message, exec_id=execution.id, failure_origin=FailureOrigin.DIVERGENCE
+    )
 
 
 def find_signal(error: BaseException) -> RunnerSignal | None:

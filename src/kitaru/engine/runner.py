@@ -19,13 +19,13 @@ from typing import Any
 from kitaru import logs
 from kitaru.engine.context import current_scope
 from kitaru.engine.drive import adrive, drive
-from kitaru.engine.failure import causes, find_signal, record_failure
+from kitaru.engine.failure import causes, find_signal, inputs_error, record_failure
 from kitaru.engine.journal import OnDivergence
 from kitaru.engine.protocol import Fetch, Invoke, Join, Steps
 from kitaru.engine.reopen import reopen_failed
 from kitaru.engine.run import Commit, Run
 from kitaru.engine.scope import install_task_factory, remove_task_factory
-from kitaru.engine.values import UserValue
+from kitaru.engine.values import UserValue, Values
 from kitaru.errors import (
     CancelRequested,
     KitaruTimeoutError,
@@ -34,9 +34,11 @@ from kitaru.errors import (
     Suspend,
 )
 from kitaru.faults import fault
-from kitaru.model import CallRecord, ExecutionStatus, FailureRecord, Outcome
+from kitaru.model import CallRecord, ExecutionRecord, ExecutionStatus, FailureRecord, Outcome
 
 logger = logging.getLogger(__name__)
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ def run_in_thread(run: Run, code: FlowCode, on_divergence: OnDivergence | None =
             logs.target.reset(log_token)
             current_scope.reset(token)
 
-    bound = _bind(code, run)
+    bound = bind_inputs(code, run.execution, run.services.values)
     with _held(run):
         return drive(run, run_execution(run, code, on_divergence), invoke)
 
@@ -120,7 +122,7 @@ async def run_on_loop(
             logs.target.reset(log_token)
             current_scope.reset(token)
 
-    bound = _bind(code, run)
+    bound = bind_inputs(code, run.execution, run.services.values)
     with _held(run):
         return await adrive(run, run_execution(run, code, on_divergence), invoke)
 
@@ -141,9 +143,32 @@ def _cancelled_from_outside() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _bind(code: FlowCode, run: Run) -> inspect.BoundArguments:
-    inputs: Mapping[str, UserValue] = run.services.values.load(run.execution.inputs)
-    return inspect.BoundArguments(code.signature, OrderedDict(inputs))
+def bind_inputs(
+    code: FlowCode, execution: ExecutionRecord, values: Values
+) -> inspect.BoundArguments:
+    """Return an execution's recorded inputs as arguments for the flow's function as it is now.
+
+    A parameter that has come since gets its default.
+
+    Raises:
+        KitaruDivergenceError: The function takes other parameters now; they are named.
+        KitaruSerializationError: The inputs cannot be read here.
+    """
+    inputs: Mapping[str, UserValue] = values.load(execution.inputs)
+    parameters = code.signature.parameters
+    gone = [name for name in inputs if name not in parameters]
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if name not in inputs
+        and parameter.default is inspect.Parameter.empty
+        and parameter.kind not in _VARIADIC
+    ]
+    if gone or missing:
+        raise inputs_error(execution, gone, missing)
+    bound = inspect.BoundArguments(code.signature, OrderedDict(inputs))
+    bound.apply_defaults()
+    return bound
 
 
 class _held:  # noqa: N801 - a context manager, read as a word

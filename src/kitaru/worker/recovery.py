@@ -11,6 +11,7 @@ from kitaru import settings
 from kitaru.code_ref import CodeRef, add_import_root
 from kitaru.engine.journal import OnDivergence
 from kitaru.engine.owner import Owner
+from kitaru.engine.runner import FlowCode, bind_inputs
 from kitaru.errors import (
     KitaruNotFoundError,
     KitaruStateError,
@@ -88,6 +89,7 @@ def recover(
     Raises:
         KitaruNotFoundError: An execution or its source file does not exist; it stays recoverable.
         KitaruStateError: One of `exec_ids` is finished, or its runner is alive.
+        KitaruDivergenceError: Its inputs do not fit the flow's signature any more.
     """
     runner = _default_runner()
     policy = _policy(on_divergence)
@@ -97,10 +99,10 @@ def recover(
         wanted = {exec_id: _recoverable(runner, exec_id, lost) for exec_id in exec_ids}
         # The code is looked up first: without it nothing is touched.
         for execution in wanted.values():
-            load_flow(execution)
+            _load_code(runner, execution)
     else:
         lost = [e for e in lost if e.project == runner.settings.project]
-        wanted = _having_code([*lost, *_all_pending(runner)])
+        wanted = _having_code(runner, [*lost, *_all_pending(runner)])
     lost = [execution for execution in lost if execution.id in wanted]
     fault("recovery.before_reap")
     if lost:
@@ -127,7 +129,7 @@ def continue_here(
     """Run a pending execution in this process; None if it is not pending or someone was faster."""
     if execution.status is not ExecutionStatus.PENDING:
         return None
-    code = load_flow(execution).code
+    code = _load_code(runner, execution)
     claimed = claim_here(runner, execution.id)
     if claimed is None:
         return None
@@ -161,13 +163,14 @@ def retry_execution(exec_id: str, *, on_divergence: str | None = None) -> Execut
     Raises:
         KitaruStateError: It is not failed.
         KitaruNotFoundError: It or its source file does not exist.
+        KitaruDivergenceError: Its inputs do not fit the flow's signature any more; it stays failed.
     """
     runner = _default_runner()
     policy = _policy(on_divergence)
     execution = runner.store.get_execution(exec_id)
     if execution.status is not ExecutionStatus.FAILED:
         refuse("retried", exec_id, execution.status, "failed")
-    code = load_flow(execution).code
+    code = _load_code(runner, execution)
     claimed = retry_here(runner, exec_id)
     if claimed is None:
         return runner.store.get_execution(exec_id)
@@ -257,12 +260,21 @@ def load_flow(execution: ExecutionRecord) -> Flow[..., Any]:
     return found  # pyright: ignore[reportUnknownVariableType] - of any parameters
 
 
-def _having_code(executions: Sequence[ExecutionRecord]) -> dict[str, ExecutionRecord]:
+def _load_code(runner: LocalRunner, execution: ExecutionRecord) -> FlowCode:
+    """Return the code of an execution, which is known to fit its inputs."""
+    code = load_flow(execution).code
+    bind_inputs(code, execution, runner.services.values)
+    return code
+
+
+def _having_code(
+    runner: LocalRunner, executions: Sequence[ExecutionRecord]
+) -> dict[str, ExecutionRecord]:
     found: dict[str, ExecutionRecord] = {}
     missing: Exception | None = None
     for execution in executions:
         try:
-            load_flow(execution)
+            _load_code(runner, execution)
         except Exception as error:  # noqa: BLE001 - a script may fail in any way when it is loaded
             logger.warning("execution %s is left as it is: %s", execution.id, error)
             missing = missing or error
