@@ -18,6 +18,7 @@ import pytest
 
 from kitaru.model import ExecutionFilter, ExecutionStatus
 from kitaru.store.journal_writer import JournalWriter
+from kitaru.store.leases import list_running
 from kitaru.store.sqlite import SQLiteStore
 from tests.store.records import call, commit_one, create, entry, new_execution, run
 
@@ -256,3 +257,43 @@ def test_closed_store_is_one_file(sqlite_store: SQLiteStore) -> None:
     sqlite_store.close()
 
     assert [file.name for file in sqlite_store.path.parent.iterdir()] == ["kitaru.db"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files that are open cannot be removed")
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_new_execution_is_kept_where_the_url_leads_though_the_file_was_removed(
+    sqlite_store: SQLiteStore, *, is_replaced: bool
+) -> None:
+    run(sqlite_store, id="old")
+    sqlite_store.list_running()
+    for file in sqlite_store.path.parent.iterdir():
+        file.unlink()
+    other = SQLiteStore(sqlite_store.path) if is_replaced else None
+
+    new = create(sqlite_store, id="new")
+
+    other = other or SQLiteStore(sqlite_store.path)
+    assert other.list_executions(EVERYTHING, limit=9) == [new]
+    assert sqlite_store.list_executions(EVERYTHING, limit=9) == [new]
+    assert sqlite_store.verify() == []
+    sqlite_store.close()
+    assert other.get_execution("new") == new
+    assert other.verify() == []
+    other.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files that are open cannot be removed")
+def test_reading_begun_before_the_file_was_removed_ends_and_is_not_repeated(
+    sqlite_store: SQLiteStore,
+) -> None:
+    run(sqlite_store, id="old")
+    database = sqlite_store._database
+
+    def read(session: object) -> list[str]:
+        for file in sqlite_store.path.parent.iterdir():
+            file.unlink()
+        create(sqlite_store, id="new")
+        return [row.id for row in list_running(session)]  # pyright: ignore[reportArgumentType] - a session
+
+    assert database.read(read) == ["old"]
+    assert sqlite_store.find_execution_ids("") == ["new"]

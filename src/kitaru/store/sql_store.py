@@ -16,6 +16,7 @@ from kitaru.model import (
     HeldLease,
     LogLine,
     MetadataRecord,
+    NewExecution,
     Write,
 )
 from kitaru.store import executions, journal, logs
@@ -106,6 +107,9 @@ class SqlStore:
         return self._database.write(lambda session: reap(session, now, dead_owners, exec_ids))
 
     def commit(self, writes: Sequence[Write]) -> list[Committed]:
+        # A run that goes on notices by itself that its row is gone; a new one would seem to succeed.
+        if any(isinstance(write, NewExecution) for write in writes):
+            self._database.reconnect_if_replaced()
         return self._database.write(lambda session: journal.commit(session, writes))
 
     def list_calls(self, exec_id: str) -> list[CallRecord]:

@@ -58,6 +58,7 @@ class SqliteDatabase:
         self._clock = clock
         self._statements = load_statements("sqlite", "?")
         self._is_prepared = False
+        self._identity: tuple[int, int] | None = None
         self._start()
         _open_databases.add(self)
 
@@ -77,6 +78,7 @@ class SqliteDatabase:
         with self._write_lock:
             if not self._is_prepared:
                 prepare(self.path)
+                self._identity = self._identify()
                 self._is_prepared = True
 
     def read(self, work: Callable[[SqliteSession], T]) -> T:
@@ -124,6 +126,12 @@ class SqliteDatabase:
                 else:
                     return result
 
+    def reconnect_if_replaced(self) -> None:
+        # POSIX lets a file be removed, or another put in its place, while it is open: what is then
+        # written to the open one succeeds and is gone when the process ends. Asking takes 2 us.
+        if self._is_prepared and self._identify() != self._identity:
+            self.close()
+
     def verify(self) -> list[str]:
         return self.read(self._find_damage)
 
@@ -147,6 +155,13 @@ class SqliteDatabase:
         else:
             self._readers.resume()
             self._write_lock.release()
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - half the time of `Path.stat`, and asked for often
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _find_damage(self, session: SqliteSession) -> list[str]:
         found: list[str] = []
