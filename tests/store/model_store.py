@@ -201,6 +201,11 @@ class ModelStore:
 
     def delete(self, exec_id: str) -> None:
         doomed = self.descendants(exec_id)
+        above = self.get(exec_id)
+        while above.parent_id is not None:
+            above = self.get(above.parent_id)
+            if not above.status.is_finished:
+                raise KitaruStateError
         if not all(one.status.is_finished for one in doomed):
             raise KitaruStateError
         for one in doomed:

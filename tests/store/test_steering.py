@@ -203,13 +203,28 @@ def test_descendants_are_deleted_with_their_ancestor(store: Store) -> None:
     assert left == [stranger]
 
 
-def test_child_is_deleted_without_its_parent(store: Store) -> None:
-    parent = run(store)
+def test_child_is_deleted_without_its_finished_parent(store: Store) -> None:
+    parent = finish(store)
     child = finish(store, parent_id=parent.id, parent_position="c#1")
 
     store.delete_execution(child.id)
 
     assert store.get_execution(parent.id) == parent
+
+
+@pytest.mark.parametrize("status", [S.PENDING, S.RUNNING, S.WAITING])
+def test_what_an_unfinished_ancestor_has_started_cannot_be_deleted(
+    store: Store, status: ExecutionStatus
+) -> None:
+    ancestor = in_status(store, status)
+    child = finish(store, parent_id=ancestor.id, parent_position="c#1")
+    grandchild = finish(store, parent_id=child.id, parent_position="g#1")
+
+    for execution in [child, grandchild]:
+        with pytest.raises(KitaruStateError, match=f"its ancestor '{ancestor.id}' is {status}"):
+            store.delete_execution(execution.id)
+
+    assert store.get_execution(grandchild.id) == grandchild
 
 
 @pytest.mark.parametrize("status", [S.PENDING, S.RUNNING, S.WAITING])

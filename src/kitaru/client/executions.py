@@ -223,7 +223,7 @@ class Executions:
         """Remove a finished execution with its journal, logs and artifacts, and its children.
 
         Raises:
-            KitaruStateError: It or a child has not finished.
+            KitaruStateError: It, a child, or an execution that it is a part of has not finished.
         """
         self._connection.store.delete_execution(self._find(exec_id).id)
 

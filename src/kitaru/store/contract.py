@@ -97,10 +97,11 @@ class Executions(Protocol):
     def delete_execution(self, exec_id: str) -> None:
         """Remove an execution with its journal, logs, artifacts and events, and its descendants.
 
-        Blobs stay; other executions may name them.
+        Blobs stay; other executions may name them. What an unfinished ancestor has started stays too:
+        its recovery asks for the results of its children.
 
         Raises:
-            KitaruStateError: It or a descendant is not finished.
+            KitaruStateError: It, a descendant or an ancestor is not finished.
         """
         ...
 

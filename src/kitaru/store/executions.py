@@ -70,7 +70,7 @@ def request_cancel(session: Session, exec_id: str, by: str, now: int) -> Executi
 
 
 def delete_execution(session: Session, exec_id: str) -> None:
-    """Remove an execution and its descendants, all of them finished."""
+    """Remove an execution and its descendants, all of them and its ancestors finished."""
     _status(session, exec_id)
     unfinished = session.row("find_unfinished_in_tree", exec_id)
     if unfinished is not None:
@@ -80,6 +80,14 @@ def delete_execution(session: Session, exec_id: str) -> None:
         message = (
             f"execution {exec_id!r} cannot be deleted while its descendant {found!r} is {status}."
             f" Cancel it with `kitaru executions cancel {found}`, or wait for it."
+        )
+        raise KitaruStateError(message)
+    ancestor = session.row("find_unfinished_ancestor", exec_id)
+    if ancestor is not None:
+        found, status = ancestor
+        message = (
+            f"execution {exec_id!r} cannot be deleted while its ancestor {found!r} is {status}, which"
+            f" may need it to go on. Cancel that with `kitaru executions cancel {found}`, or wait for it."
         )
         raise KitaruStateError(message)
     session.run("delete_tree", exec_id)

@@ -121,6 +121,22 @@ WHERE execution.status IN ('pending', 'running', 'waiting')
 ORDER BY execution.created_at, execution.id
 LIMIT 1;
 
+-- name: find_unfinished_ancestor(exec_id)
+-- Which of an execution's ancestors may ask for it again.
+WITH RECURSIVE ancestor (id, parent_id, status) AS (
+    SELECT execution.id, execution.parent_id, execution.status
+    FROM execution
+    WHERE execution.id = :exec_id
+    UNION
+    SELECT parent.id, parent.parent_id, parent.status
+    FROM ancestor
+    INNER JOIN execution AS parent ON parent.id = ancestor.parent_id
+)
+SELECT ancestor.id, ancestor.status
+FROM ancestor
+WHERE ancestor.status IN ('pending', 'running', 'waiting')
+LIMIT 1;
+
 -- name: delete_tree(exec_id)!
 -- Remove an execution and its descendants; their journals and logs go with them.
 DELETE FROM execution
