@@ -12,7 +12,8 @@ from kitaru.authoring.checkpoint import Checkpoint
 from kitaru.engine.calls import Call
 from kitaru.engine.dispatch import open_call
 from kitaru.engine.protocol import Fetch, Invoke, Sleep, Steps, run_call, settle
-from kitaru.engine.run import Commit, Run
+from kitaru.engine.recorder import Commit
+from kitaru.engine.run import Run
 from kitaru.errors import CancelRequested
 from kitaru.model import AttemptStatus, CallStatus, Claim, NewExecution
 from kitaru.testing import FakeClock

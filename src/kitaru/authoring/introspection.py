@@ -96,7 +96,7 @@ def log(**values: Any) -> None:
         return
     run = flow_scope("`kitaru.log()`").run
     run.check()
-    run.update_metadata(lambda existing: _merged("", values, existing))
+    run.recorder.update_metadata(lambda existing: _merged("", values, existing))
 
 
 def _merged(

@@ -68,7 +68,7 @@ def _recorded(name: str, make: Callable[[], T]) -> T:
         return recorded
     value = make()
     moment = run.clock.now()
-    run.buffer_value(
+    run.recorder.keep_value(
         CallRecord(
             position=match.position,
             call_id=match.position,

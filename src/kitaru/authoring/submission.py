@@ -294,7 +294,7 @@ def _create_child(
     if call is not None:
         new = replace(new, parent_call=_child_record(call, new.id))
     # The child's arguments may rest on recorded values that no commit has carried yet.
-    run.commit_buffered()
+    run.recorder.commit_buffered()
     trusted_until = runner.services.leases.trust_from_now()
     fault("child.before_create")
     result = runner.services.writer.write(new)

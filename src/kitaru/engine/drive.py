@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, assert_never
 
 from kitaru.engine.protocol import Command, Fetch, Invoke, Join, Sleep
-from kitaru.engine.run import Commit, Run
+from kitaru.engine.recorder import Commit
+from kitaru.engine.run import Run
 
 if TYPE_CHECKING:
     from kitaru.engine.calls import ActiveCall
@@ -37,7 +38,7 @@ def drive(run: Run, steps: Steps, invoke: Callable[[ActiveCall], Any]) -> Any:
                 case Invoke():
                     argument = invoke(command.active)
                 case Commit():
-                    argument = run.commit(command)
+                    argument = run.recorder.commit(command)
                 case Fetch():
                     argument = command.operation()
                 case Sleep():
@@ -82,7 +83,7 @@ async def adrive(run: Run, steps: Steps, invoke: Callable[[ActiveCall], Awaitabl
 
 async def _acommit(run: Run, commit: Commit) -> None:
     future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-    run.submit_commit(commit, future)
+    run.recorder.submit_commit(commit, future)
     run.committed(await future)
 
 

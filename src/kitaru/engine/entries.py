@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kitaru.engine.calls import ActiveCall, Call
 from kitaru.engine.failure import record_failure
-from kitaru.engine.run import Commit
+from kitaru.engine.recorder import Commit
 from kitaru.errors import KitaruTimeoutError
 from kitaru.model import (
     ArtifactRecord,

@@ -30,7 +30,7 @@ from kitaru.engine.entries import (
     retried,
 )
 from kitaru.engine.failure import raised_again
-from kitaru.engine.run import Commit
+from kitaru.engine.recorder import Commit
 from kitaru.engine.values import UserValue
 from kitaru.errors import KitaruBackendError, KitaruSerializationError
 from kitaru.faults import fault
@@ -96,7 +96,7 @@ def settle(call: Call) -> None:
     call.position = match.position
     if match.contradiction is not None:
         payload = divergence_payload(call, match, run.services.values)
-        run.buffer_event("divergence", match.position, payload)
+        run.recorder.keep_event("divergence", match.position, payload)
         logger.warning(
             "recorded call %s of execution %s contradicts the flow (%s)",
             match.position,

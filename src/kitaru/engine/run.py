@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from kitaru.engine.journal import Journal, OnDivergence
+from kitaru.engine.recorder import Recorder
 from kitaru.engine.scope import Scope
 from kitaru.errors import (
     CancelRequested,
@@ -26,12 +25,7 @@ from kitaru.model import (
     AttemptRecord,
     CallRecord,
     Committed,
-    EventRecord,
     ExecutionRecord,
-    JournalEntry,
-    MetadataRecord,
-    Outcome,
-    record,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +35,6 @@ if TYPE_CHECKING:
     from kitaru.engine.pool import Pool
     from kitaru.engine.values import Values
     from kitaru.logs import LogCapture
-    from kitaru.model import ArtifactRecord
     from kitaru.store.contract import Store, Writer
 
 logger = logging.getLogger(__name__)
@@ -67,17 +60,6 @@ class Services:
     threads: Pool
 
 
-@record
-class Commit:
-    """What a run wants to write at once; the run adds what it has buffered."""
-
-    calls: tuple[CallRecord, ...] = ()
-    attempts: tuple[AttemptRecord, ...] = ()
-    artifacts: tuple[ArtifactRecord, ...] = ()
-    metadata: tuple[MetadataRecord, ...] = ()
-    outcome: Outcome | None = None
-
-
 class Run:
     """A runner's hold on one execution, and everything it must remember while it runs.
 
@@ -90,7 +72,7 @@ class Run:
         futures_exist: Whether arguments may contain futures.
         outstanding: Submitted calls that are not done.
         recorded_attempts: The failed attempts of calls without an outcome, by position.
-        store_error: The commit that failed; nothing after it may be recorded as if it had not.
+        recorder: Its way to the store.
         cache_default: Whether checkpoints that do not say reuse results, and up to which age.
         in_flight: Calls whose bodies are running, by position; for watching.
     """
@@ -107,7 +89,6 @@ class Run:
         self.signal_raised = False
         self.ending = False
         self.divergence: Exception | None = None
-        self.store_error: KitaruBackendError | None = None
         self.in_flight: dict[str, ActiveCall] = {}
         self.futures_exist = False
         self.outstanding: set[concurrent.futures.Future[Any]] = set()
@@ -117,11 +98,9 @@ class Run:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._lock = threading.RLock()  # an interrupt may strike while it is held
-        self._values: list[CallRecord] = []
-        self._metadata: dict[str, MetadataRecord] = {}
-        self._all_metadata: dict[str, MetadataRecord] = {}
-        self._events: list[EventRecord] = []
-        self._has_buffered = False
+        self.recorder = Recorder(
+            services.writer, execution.id, execution.epoch, services.clock, self.committed
+        )
         self._failures: list[tuple[BaseException, str]] = []
         self._woken = threading.Event()
         self._pool: Pool | None = None
@@ -160,13 +139,13 @@ class Run:
                 self.services.leases.renew_now(self.exec_id)
             except KitaruBackendError as error:
                 # Not the flow's failure: whoever can reach the store goes on with it.
-                self.store_error = error
+                self.recorder.store_error = error
                 raise
             if self.signal is not None:
                 self.signal_raised = True
                 raise self.signal
-        if self.store_error is not None:
-            raise self.store_error
+        if self.recorder.store_error is not None:
+            raise self.recorder.store_error
         if self._timeout is not None and self.clock.monotonic() - self._began > self._timeout:
             raise self.timed_out()
 
@@ -228,73 +207,7 @@ class Run:
         """Whether the flow's own coroutine runs on this loop."""
         return self.loop is loop
 
-    # What it writes
-
-    def commit(self, commit: Commit) -> None:
-        """Make a commit durable, together with everything buffered before it.
-
-        Durability: one transaction under this run's epoch. What was buffered stays buffered until it
-        is written, so that no later commit can become durable without it.
-
-        Raises:
-            LeaseLost: Nothing was written; the execution is not this run's any more.
-        """
-        if not self._has_buffered:
-            self.committed(self._write(self._entry(commit)))
-            return
-        # Thread A has taken the buffer and is about to be committed; thread B, whose call depends on
-        # a buffered value, must not overtake it. So B waits here until A's commit is durable.
-        with self._lock:
-            taken = self._buffered()
-            result = self._write(self._entry(commit, taken))
-            self._drop(taken)
-        self.committed(result)
-
-    def commit_buffered(self) -> None:
-        """Make what is buffered durable now, if anything is."""
-        if self._has_buffered:
-            self.commit(Commit())
-
-    def _write(self, entry: JournalEntry) -> Committed:
-        try:
-            return self.services.writer.write(entry)
-        except KitaruBackendError as error:
-            self.store_error = error
-            raise
-
-    def submit_commit(self, commit: Commit, future: asyncio.Future[Committed]) -> None:
-        """As `commit`, for an event loop: the future gets what became of it.
-
-        What is buffered goes along with every entry until one of them is written, for any of them may
-        fail alone; writing a value again changes nothing.
-        """
-        loop = future.get_loop()
-
-        def done(result: Committed | BaseException) -> None:
-            if isinstance(result, KitaruBackendError):
-                self.store_error = result
-
-            def settle() -> None:
-                if isinstance(result, Committed):
-                    with self._lock:
-                        self._drop(taken)
-                if future.done():
-                    return
-                if isinstance(result, BaseException):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
-
-            try:
-                loop.call_soon_threadsafe(settle)
-            except RuntimeError:
-                logger.debug("loop closed before commit returned", extra={"exec_id": self.exec_id})
-
-        with self._lock:
-            taken = self._buffered()
-            # Events are told once, and may be lost.
-            del self._events[: len(taken.events)]
-            self.services.writer.submit(self._entry(commit, taken), done)
+    # What it remembers
 
     def committed(self, result: Committed) -> None:
         """Act on what became of a commit.
@@ -307,72 +220,6 @@ class Run:
             raise self.lose()
         if result.cancel_requested and self.signal is None:
             self.request_cancel()
-
-    def _entry(self, commit: Commit, buffered: _Buffered | None = None) -> JournalEntry:
-        if buffered is None:
-            return JournalEntry(
-                exec_id=self.exec_id,
-                epoch=self.epoch,
-                calls=commit.calls,
-                attempts=commit.attempts,
-                artifacts=commit.artifacts,
-                metadata=commit.metadata,
-                outcome=commit.outcome,
-            )
-        return JournalEntry(
-            exec_id=self.exec_id,
-            epoch=self.epoch,
-            calls=(*buffered.values, *commit.calls),
-            attempts=commit.attempts,
-            artifacts=commit.artifacts,
-            metadata=(*buffered.metadata, *commit.metadata),
-            events=buffered.events,
-            outcome=commit.outcome,
-        )
-
-    # What it writes with the next commit
-
-    def buffer_value(self, record: CallRecord) -> None:
-        """Keep a recorded value for the next commit."""
-        with self._lock:
-            self._values.append(record)
-            self._has_buffered = True
-
-    def update_metadata(
-        self, update: Callable[[Mapping[str, MetadataRecord]], Mapping[str, MetadataRecord]]
-    ) -> None:
-        """Keep what `update` makes of the execution's own metadata for the next commit."""
-        with self._lock:
-            changed = update(self._all_metadata)
-            self._all_metadata.update(changed)
-            self._metadata.update(changed)
-            self._has_buffered = True
-
-    def buffer_event(self, kind: str, position: str, payload: Mapping[str, object]) -> None:
-        """Keep an event for the next commit."""
-        event = EventRecord(
-            kind=kind,
-            position=position,
-            payload=json.dumps(payload, default=str),
-            created_at=self.clock.now(),
-        )
-        with self._lock:
-            self._events.append(event)
-            self._has_buffered = True
-
-    def _buffered(self) -> _Buffered:
-        return _Buffered(tuple(self._values), tuple(self._metadata.values()), tuple(self._events))
-
-    def _drop(self, written: _Buffered) -> None:
-        gone = {id(entry) for entry in (*written.values, *written.events)}
-        self._values = [value for value in self._values if id(value) not in gone]
-        self._events = [event for event in self._events if id(event) not in gone]
-        for logged in written.metadata:
-            if self._metadata.get(logged.key) is logged:
-                del self._metadata[logged.key]
-        self._has_buffered = bool(self._values or self._metadata or self._events)
-
-    # What it remembers
 
     def load_journal(
         self, records: list[CallRecord], *, on_divergence: str, code_changed: bool
@@ -420,10 +267,3 @@ class Run:
         self.stop(LeaseLost(self.exec_id))
         if self._pool is not None:
             self._pool.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Buffered:
-    values: tuple[CallRecord, ...]
-    metadata: tuple[MetadataRecord, ...]
-    events: tuple[EventRecord, ...]

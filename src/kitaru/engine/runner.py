@@ -22,8 +22,9 @@ from kitaru.engine.drive import adrive, drive
 from kitaru.engine.failure import causes, find_signal, inputs_error, record_failure
 from kitaru.engine.journal import OnDivergence
 from kitaru.engine.protocol import Fetch, Invoke, Join, Steps
+from kitaru.engine.recorder import Commit
 from kitaru.engine.reopen import reopen_failed
-from kitaru.engine.run import Commit, Run
+from kitaru.engine.run import Run
 from kitaru.engine.scope import install_task_factory, remove_task_factory
 from kitaru.engine.values import UserValue, Values
 from kitaru.errors import (
@@ -199,9 +200,9 @@ def run_execution(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
             yield Join(tuple(run.outstanding))
         outcome = yield from _completed(run, value)
     except BaseException as error:
-        if run.store_error is not None:
+        if run.recorder.store_error is not None:
             # Nothing more can be recorded, least of all a failure. The execution stays recoverable.
-            raise run.store_error from error
+            raise run.recorder.store_error from error
         outcome = _outcome_of(run, error)
     if outcome.status is ExecutionStatus.FAILED and _may_try_again(run):
         outcome = yield Fetch(lambda: _try_again(run, outcome))
@@ -229,15 +230,15 @@ def _completed(run: Run, value: UserValue) -> Steps:
     if run.signal_raised and run.signal is not None:
         # The flow swallowed the signal (`except:`) and returned all the same.
         raise run.signal
-    if run.store_error is not None:
-        raise run.store_error
+    if run.recorder.store_error is not None:
+        raise run.recorder.store_error
     if run.divergence is not None:
         raise run.divergence
     encoded = run.services.values.encode(value, root="result")
     result = yield Fetch(lambda: run.services.values.keep(encoded))
     for record in run.journal.unasked():
         payload = {"call_id": record.call_id, "checkpoint": record.name, "action": "unasked"}
-        run.buffer_event("divergence", record.position, payload)
+        run.recorder.keep_event("divergence", record.position, payload)
     return Outcome(status=ExecutionStatus.COMPLETED, result=result, ended_at=run.clock.now())
 
 

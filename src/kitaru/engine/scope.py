@@ -40,8 +40,8 @@ class Scope:
     __slots__ = (
         "_children",
         "_frontier",
-        "_joined",
         "_ordinals",
+        "_origin",
         "_untaken",
         "ordered",
         "path",
@@ -55,11 +55,12 @@ class Scope:
         self.run = run
         self.path = path
         self.ordered = ordered
-        self._frontier = frontier
-        self._joined: list[str] = []
+        self._origin = frontier
+        self._frontier: dict[str, None] = dict.fromkeys(frontier)
         self._ordinals: dict[str, itertools.count[int]] = {}
         self._children = 0
-        self._untaken: dict[int, None] = {}
+        # The futures themselves: the id of one that is gone may be another's.
+        self._untaken: dict[CheckpointFuture[object], None] = {}
         self.unheard: dict[str, None] = {}
 
     def next_ordinal(self, name: str) -> int:
@@ -77,23 +78,30 @@ class Scope:
 
     def upstreams(self, others: Iterable[str] = ()) -> tuple[str, ...]:
         """Return the positions that a call made now follows from, `others` among them."""
-        if not self._joined and not others:
-            return self._frontier
-        return tuple(dict.fromkeys((*self._frontier, *self._joined, *others)))
+        return tuple(dict.fromkeys((*self._frontier, *others)))
 
     def returned(self, position: str) -> None:
         """Note that a direct call has come back, with a value or an exception."""
-        self._frontier = (position,)
-        if self._joined:
-            self._joined.clear()
+        self._frontier = {position: None}
 
-    def join(self, positions: Iterable[str]) -> None:
-        """Note that what follows here also follows from these calls."""
-        self._joined.extend(positions)
+    def join(self, child: Scope) -> None:
+        """Note that what follows here also follows from the calls at the end of a task.
+
+        What the task followed from when it began is left out, unless it still does: the last calls of
+        the task lead there.
+        """
+        ends = child.upstreams()
+        self._add(ends, superseded=set(child._origin).difference(ends))
+
+    def _add(self, positions: Iterable[str], *, superseded: Iterable[str]) -> None:
+        # Without leaving out, a loop that only submits would list its whole past with every call.
+        for position in superseded:
+            self._frontier.pop(position, None)
+        self._frontier.update(dict.fromkeys(positions))
 
     def submitted(self, future: CheckpointFuture[object]) -> None:
         """Note that a future was handed out, whose result may be taken in any order."""
-        self._untaken[id(future)] = None
+        self._untaken[future] = None
 
     def taken(self, future: CheckpointFuture[object], position: str) -> None:
         """Note that a future's result was taken here.
@@ -101,12 +109,11 @@ class Scope:
         Taking it while an earlier one has not been taken means that something other than program
         order (which of them was done, say) may have chosen this one.
         """
-        key = id(future)
-        if key in self._untaken:
-            if next(iter(self._untaken)) != key:
+        if future in self._untaken:
+            if next(iter(self._untaken)) is not future:
                 self.ordered = False
-            del self._untaken[key]
-            self._joined.append(position)
+            del self._untaken[future]
+            self._add((position,), superseded=future.call.upstreams)
 
     def peeked(self) -> None:
         """Note that the flow asked whether a future is done: what follows may depend on the answer."""
@@ -173,7 +180,7 @@ class ScopedTaskFactory:
         else:
             context.run(current_scope.set, child)
             task = self._make(loop, coroutine, context, options)
-        task.add_done_callback(lambda _: scope.join(child.upstreams()))
+        task.add_done_callback(lambda _: scope.join(child))
         return task
 
     def _make(
