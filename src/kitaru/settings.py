@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import cast
 
-from kitaru.errors import KitaruUsageError
+from kitaru.errors import KitaruError, KitaruUsageError
 from kitaru.settings_rules import (
     FIELDS,
     absolute,
@@ -131,6 +131,7 @@ def override(**values: object) -> Settings:
 
     Raises:
         KitaruUsageError: A field is unknown or its value is not acceptable.
+        KitaruFeatureNotAvailableError: This version has no such store.
     """
     given = {
         name: value
@@ -145,7 +146,7 @@ def override(**values: object) -> Settings:
         _set_overrides({name: value for name, value in merged.items() if value is not None})
         try:
             return current()
-        except KitaruUsageError:
+        except KitaruError:
             _set_overrides(before)
             raise
 

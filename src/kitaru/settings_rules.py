@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
-from kitaru.errors import KitaruUsageError
+from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
 
 _WORDS = {
     "1": True, "true": True, "yes": True, "on": True,
@@ -37,6 +37,10 @@ class Field:
     accepts: Callable[[object], bool]
     read: Callable[[str], object] = str
     in_files: bool = True
+
+
+_STACKS = ("local",)
+_STORES = ("sqlite", "postgresql", "http", "https")
 
 
 def _is_text(value: object) -> bool:
@@ -95,9 +99,39 @@ def checked(name: str, value: object, place: str, *, base: Path) -> object:
         shown = masked_url(value) if isinstance(value, str) else value
         message = f"expected {place} to be {wanted.expected}, got: {shown!r}"
         raise KitaruUsageError(message)
+    if name == "store_url":
+        check_store_kind(str(value).partition("://")[0])
+    if name == "stack" and value not in _STACKS:
+        installed = ", ".join(map(repr, _STACKS))
+        message = f"unknown stack {value!r}. Installed: {installed}. It is named by {place}."
+        raise KitaruUsageError(message)
     if isinstance(value, Path):
         return absolute(value, base)
     return float(cast("float", value)) if wanted is _SPAN else value
+
+
+def check_store_kind(scheme: str) -> None:
+    """Refuse the scheme of a store's URL, unless this version has such stores.
+
+    Raises:
+        KitaruFeatureNotAvailableError: Another version may.
+        KitaruUsageError: There is no such kind.
+    """
+    if scheme == "sqlite":
+        return
+    if scheme in {"postgresql", "postgres", "http", "https"}:
+        where = "behind a server" if scheme.startswith("http") else "on Postgres"
+        message = (
+            f"stores {where} are not available in this version, which has the embedded store only."
+            f" Use a file: 'sqlite:///path/to/file'."
+        )
+        raise KitaruFeatureNotAvailableError(message)
+    import difflib
+
+    similar = difflib.get_close_matches(scheme, _STORES, n=1)
+    hint = f", did you mean {similar[0]!r}?" if similar else "."
+    message = f"unknown kind of store {scheme!r}{hint} Known: {', '.join(map(repr, _STORES))}."
+    raise KitaruUsageError(message)
 
 
 def sqlite_url(file: Path) -> str:

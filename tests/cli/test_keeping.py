@@ -84,12 +84,12 @@ def test_config_warns_of_variables_that_mean_nothing(
 
 
 def test_no_command_shows_credentials(kitaru: Kitaru, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("KITARU_STORE_URL", "postgresql://ann:geheim@db/kitaru")
+    monkeypatch.setenv("KITARU_ARTIFACT_STORE", "s3://ann:geheim@bucket/kitaru")
 
     outputs = [kitaru(*tokens) for tokens in (["config", "show"], ["status"], ["db", "migrate"])]
 
     assert all("geheim" not in done.out + done.err for done in outputs)
-    assert "postgresql://***@db/kitaru" in outputs[0].out
+    assert "s3://***@bucket/kitaru" in outputs[0].out
 
 
 def test_status_counts_what_is_kept(config_dir: Path, kitaru: Kitaru, store: Store):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from kitaru import settings
-from kitaru.errors import KitaruUsageError
+from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
 from kitaru.settings import Settings
 
 
@@ -75,24 +76,24 @@ def test_each_layer_wins_over_the_ones_before_it(
     given = LAYERS[:count]
     home = place.parents[1]
     if "user" in given:
-        sources.append(str(write_user_file(home, 'stack = "user"')))
+        sources.append(str(write_user_file(home, 'project = "user"')))
     if "project" in given:
-        sources.append(str(write_project(place.parent, 'stack = "project"')))
+        sources.append(str(write_project(place.parent, 'project = "project"')))
     if "pyproject" in given:
-        sources.append(str(write_pyproject(place.parent, 'stack = "pyproject"')))
+        sources.append(str(write_pyproject(place.parent, 'project = "pyproject"')))
     if "environment" in given:
-        monkeypatch.setenv("KITARU_STACK", "environment")
-        sources.append("KITARU_STACK")
+        monkeypatch.setenv("KITARU_PROJECT", "environment")
+        sources.append("KITARU_PROJECT")
     found = read_anew()
     if "configure" in given:
-        found = settings.override(stack="configure")
+        found = settings.override(project="configure")
         sources.append("configure()")
     if "argument" in given:
-        found = found.having(stack="argument")
+        found = found.having(project="argument")
         sources.append("argument")
 
-    assert found.stack == (["local", *given][-1])
-    assert found.sources["stack"] == sources[-1]
+    assert found.project == (["default", *given][-1])
+    assert found.sources["project"] == sources[-1]
 
 
 @pytest.mark.parametrize(
@@ -205,14 +206,14 @@ def test_table_that_is_no_table_is_refused(place: Path):
 def test_broken_pyproject_that_never_names_kitaru_is_left_alone(place: Path):
     (place / "pyproject.toml").write_text("[tool.other\n")
 
-    assert read_anew().stack == "local"
+    assert read_anew().project == "default"
 
 
 def test_only_the_nearest_pyproject_counts(place: Path):
-    write_pyproject(place.parent, 'stack = "outer"')
+    write_pyproject(place.parent, 'project = "outer"')
     (place / "pyproject.toml").write_text("[project]\nname = 'x'\n")
 
-    assert read_anew().stack == "local"
+    assert read_anew().project == "default"
 
 
 def test_runs_below_a_project_folder_are_kept_there(place: Path):
@@ -255,11 +256,11 @@ def test_folders_with_odd_names_become_urls_that_name_them(
 
 
 def test_settings_follow_the_working_directory(place: Path, monkeypatch: pytest.MonkeyPatch):
-    write_pyproject(place, 'stack = "here"')
-    before = read_anew().stack
+    write_pyproject(place, 'project = "here"')
+    before = read_anew().project
     monkeypatch.chdir(place.parent)
 
-    assert (before, settings.current().stack) == ("here", "local")
+    assert (before, settings.current().project) == ("here", "default")
 
 
 def test_unchanged_surroundings_give_the_same_object():
@@ -267,11 +268,11 @@ def test_unchanged_surroundings_give_the_same_object():
 
 
 def test_none_takes_an_override_back():
-    settings.override(stack="x", retries=2)
+    settings.override(project="x", retries=2)
 
-    found = settings.override(stack=None)
+    found = settings.override(project=None)
 
-    assert (found.stack, found.retries) == ("local", 2)
+    assert (found.project, found.retries) == ("default", 2)
     assert settings.overrides() == {"retries": 2}
 
 
@@ -292,6 +293,44 @@ def test_bad_override_changes_nothing(values: dict[str, object], message: str):
 
     assert str(caught.value) == message
     assert settings.current().project == "default"
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"stack": "ray"}, KitaruUsageError, "unknown stack 'ray'. Installed: 'local'."),
+        (
+            {"store_url": "postgresql://ann:geheim@db/k"},
+            KitaruFeatureNotAvailableError,
+            "stores on Postgres are not available in this version, which has the embedded store only.",
+        ),
+        (
+            {"store_url": "https://kitaru.example"},
+            KitaruFeatureNotAvailableError,
+            "stores behind a server are not available in this version",
+        ),
+        ({"store_url": "mongodb://x"}, KitaruUsageError, "unknown kind of store 'mongodb'."),
+    ],
+)
+def test_what_this_version_lacks_is_refused_where_it_is_named(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, str],
+    error: type[Exception],
+    message: str,
+):
+    before = settings.current()
+    with pytest.raises(error) as caught:
+        settings.override(**values)
+    after = settings.current()
+    for name, value in values.items():
+        monkeypatch.setenv(settings.VARIABLES[name], value)
+    with pytest.raises(error, match=re.escape(message)):
+        settings.current()
+
+    assert str(caught.value).startswith(message)
+    assert "geheim" not in str(caught.value)
+    assert after == before
 
 
 def test_override_that_contradicts_another_setting_changes_nothing():
@@ -329,10 +368,11 @@ def test_credentials_in_urls_are_masked(url: str, shown: str):
 
 
 def test_nothing_secret_is_shown(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("KITARU_STORE_URL", "postgresql://ann:geheim@db/k")
+    monkeypatch.setenv("KITARU_ARTIFACT_STORE", "s3://ann:geheim@bucket/k")
     monkeypatch.setenv("KITARU_AUTH_TOKEN", "geheim")
 
     found = settings.current()
+    monkeypatch.setenv("KITARU_STORE_URL", "postgresql://ann:geheim@db/k")
 
     assert "geheim" not in repr(found) + repr(settings.environment())
     assert settings.environment()["KITARU_STORE_URL"] == "postgresql://***@db/k"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import difflib
 import os
 import re
 import threading
 from pathlib import Path
 from urllib.parse import unquote
 
-from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.errors import KitaruUsageError
+from kitaru.settings_rules import check_store_kind
 from kitaru.store.contract import Store
-
-_SCHEMES = ("sqlite", "postgresql", "http", "https")
 
 _DRIVE = re.compile(r"/[A-Za-z]:")
 
@@ -52,8 +50,7 @@ def _sqlite_path(url: str) -> Path:
     if not separator:
         message = f"expected the URL of a store such as 'sqlite:///home/me/kitaru.db', got: {url!r}"
         raise KitaruUsageError(message)
-    if scheme != "sqlite":
-        raise _not_sqlite(scheme)
+    check_store_kind(scheme)
     path = unquote(rest)
     if not path.startswith("/"):
         message = (
@@ -64,23 +61,6 @@ def _sqlite_path(url: str) -> Path:
     # Four slashes are how other libraries write it.
     path = "/" + path.lstrip("/")
     return Path(os.path.normpath(path[1:] if _DRIVE.match(path) else path))
-
-
-def _not_sqlite(scheme: str) -> KitaruUsageError | KitaruFeatureNotAvailableError:
-    if scheme in {"postgresql", "postgres"}:
-        return KitaruFeatureNotAvailableError(
-            "stores on Postgres are not available in this version. Use a file: 'sqlite:///path/to/file'."
-        )
-    if scheme in {"http", "https"}:
-        return KitaruFeatureNotAvailableError(
-            "stores behind a server are not available in this version."
-            " Use a file: 'sqlite:///path/to/file'."
-        )
-    similar = difflib.get_close_matches(scheme, _SCHEMES, n=1)
-    hint = f", did you mean {similar[0]!r}?" if similar else "."
-    return KitaruUsageError(
-        f"unknown kind of store {scheme!r}{hint} Known: {', '.join(map(repr, _SCHEMES))}."
-    )
 
 
 def forget_stores() -> None:
