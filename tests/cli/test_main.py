@@ -9,7 +9,10 @@ import pytest
 
 import kitaru as package
 from kitaru.errors import KitaruStateError
+from kitaru.model import Claim, ExecutionStatus, Outcome
+from kitaru.store import Store
 from tests.cli.conftest import COMMAND, Kitaru
+from tests.client.journal import START, Book
 
 
 def test_help_names_every_noun_and_imports_no_command(process: Kitaru):
@@ -169,6 +172,23 @@ def test_interrupted_executions_are_mentioned_after_a_command(
         " `kitaru executions recover`\n"
     )
     assert as_json.err == ""
+
+
+def test_only_interrupted_executions_of_the_project_are_mentioned(kitaru: Kitaru, store: Store):
+    lost = Claim(owner="gone", lease_expires_at=START)
+    Book.begin(store, id="0197-other", project="other", claim=lost)
+
+    elsewhere = kitaru("executions", "list")
+    Book.begin(store, id="0198-mine", at=2, claim=lost)
+    given_back = Book.begin(store, id="0199-mine", at=1)
+    given_back.write(outcome=Outcome(status=ExecutionStatus.PENDING))
+    here = kitaru("executions", "list")
+
+    assert elsewhere.err == ""
+    assert here.err == (
+        "2 executions were interrupted (the oldest: it was stopped before its end):"
+        " `kitaru executions recover`\n"
+    )
 
 
 def test_looking_for_interrupted_executions_never_fails_a_command(

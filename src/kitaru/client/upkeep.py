@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kitaru.client.connection import Connection
 from kitaru.errors import KitaruBackendError
-from kitaru.model import ExecutionFilter, ExecutionStatus
+from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 
 _SHOWN = 100  # nobody reads more
 
@@ -52,7 +52,7 @@ class Upkeep:
         return [*self._connection.store.verify(), *self._broken_blobs()]
 
     def find_interrupted(self) -> list[Interruption]:
-        """Return the executions that wait for a process to continue them.
+        """Return the project's executions that wait for a process to continue them, oldest first.
 
         Costs two small queries where nothing runs.
         """
@@ -60,29 +60,31 @@ class Upkeep:
         is_default = settings.sources.get("store_url") == "default"
         if is_default and not (settings.config_dir / "kitaru.db").is_file():
             return []  # and looking does not make one
-        return [*self._lost(), *self._given_back()]
+        found = sorted(
+            [*self._lost(), *self._given_back()],
+            key=lambda pair: (pair[0].created_at, pair[0].id),
+        )
+        return [
+            Interruption(exec_id=record.id, flow_name=record.flow, reason=reason)
+            for record, reason in found
+        ]
 
-    def _lost(self) -> Iterator[Interruption]:
+    def _lost(self) -> Iterator[tuple[ExecutionRecord, str]]:
         if not self._connection.store.list_running():
             return
         from kitaru import worker
 
         for found in worker.find_interrupted():
-            yield Interruption(
-                exec_id=found.execution.id, flow_name=found.execution.flow, reason=found.reason
-            )
+            if found.execution.project == self._connection.settings.project:
+                yield found.execution, found.reason
 
-    def _given_back(self) -> Iterator[Interruption]:
+    def _given_back(self) -> Iterator[tuple[ExecutionRecord, str]]:
         where = ExecutionFilter(
             project=self._connection.settings.project, status=ExecutionStatus.PENDING
         )
         for record in self._connection.store.list_executions(where, limit=_SHOWN):
             if record.started_at is not None:
-                yield Interruption(
-                    exec_id=record.id,
-                    flow_name=record.flow,
-                    reason="it was stopped before its end",
-                )
+                yield record, "it was stopped before its end"
 
     def _broken_blobs(self) -> Iterator[str]:
         for digest in self._connection.store.list_blob_digests():
