@@ -112,6 +112,7 @@ def test_get_in_json_has_everything(kitaru: Kitaru, audit: Book):
         "artifact_count",
         "recoveries",
         "cancel_requested_at",
+        "cancel_requested_by",
         "frozen_execution_spec",
         "checkpoints",
         "artifacts",
@@ -393,6 +394,29 @@ def test_cancel_says_what_became_of_it(kitaru: Kitaru, store: Store):
 
     assert stopped.out == "Cancelled execution: 0197-waiting\n  Status: cancelled\n"
     assert asked.out == "Asked execution to stop: 0198-running\n  Status: running\n"
+
+
+def test_cancelled_execution_shows_who_cancelled_it_and_when(kitaru: Kitaru, store: Store):
+    book = Book.begin(store, id="0197-cancelled")
+    store.request_cancel(book.id, by="ada@host", now=START + 2 * SECOND)
+    asked = kitaru("executions", "get", "0197")
+    book.end(ExecutionStatus.CANCELLED, reason="cancelled")
+
+    shown = kitaru("executions", "get", "0197")
+    item = kitaru("executions", "get", "0197", "-o", "json").json["item"]
+    watched = kitaru("executions", "watch", "0197")
+
+    assert "\n  Cancel requested: 2026-01-01 00:00:02 by ada@host\n" in asked.out
+    assert "\n  Cancelled: 2026-01-01 00:00:02 by ada@host\n" in shown.out
+    assert "Reason" not in shown.out
+    assert (item["cancel_requested_at"], item["cancel_requested_by"], item["status_reason"]) == (
+        "2026-01-01T00:00:02+00:00",
+        "ada@host",
+        None,
+    )
+    assert watched.err.startswith(
+        "Error: execution '0197-cancelled' of flow 'audit' was cancelled by ada@host.\n"
+    )
 
 
 def test_cancel_of_a_finished_execution_is_refused(kitaru: Kitaru, audit: Book):

@@ -194,7 +194,7 @@ def test_pending_execution_is_cancelled_at_once(interruption: Interruption) -> N
 
     assert handle.status is ExecutionStatus.CANCELLED
     assert calls(handle) == {}
-    with pytest.raises(KitaruExecutionError, match="was cancelled"):
+    with pytest.raises(KitaruExecutionError, match=r"was cancelled by \S+@\S+\."):
         handle.wait()
 
 

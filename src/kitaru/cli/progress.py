@@ -182,7 +182,10 @@ def check_completed(execution: Execution) -> None:
     named = f"execution {execution.exec_id!r} of flow {execution.flow_name!r}"
     if execution.failure is None:
         reason = f": {execution.status_reason}" if execution.status_reason else ""
-        message = f"{named} is {execution.status.value}{reason}."
+        is_cancelled = execution.status is ExecutionStatus.CANCELLED
+        by = f" by {execution.cancel_requested_by}" if execution.cancel_requested_by else ""
+        became = f"was cancelled{by}" if is_cancelled else f"is {execution.status.value}"
+        message = f"{named} {became}{reason}."
     else:
         failed = failure_line(
             execution.failure.exception_type, execution.failure.message, limit=500

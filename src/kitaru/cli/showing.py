@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kitaru.cli.output import is_terminal, moment_text, print_text, snapshot, span_text
 from kitaru.cli.tree import STYLES, Node, failure_line, nodes_of
-from kitaru.client import Execution
+from kitaru.client import Execution, ExecutionStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,8 +62,12 @@ def facts_of(execution: Execution) -> dict[str, object]:
         facts["Failure"] = failure_line(
             execution.failure.exception_type, execution.failure.message, limit=200
         )
-    if execution.cancel_requested_at is not None and not execution.status.is_finished:
-        facts["Cancel requested"] = moment_text(execution.cancel_requested_at)
+    if execution.cancel_requested_at is not None:
+        is_cancelled = execution.status is ExecutionStatus.CANCELLED
+        by = f" by {execution.cancel_requested_by}" if execution.cancel_requested_by else ""
+        facts["Cancelled" if is_cancelled else "Cancel requested"] = (
+            moment_text(execution.cancel_requested_at) + by
+        )
     facts["Started"] = moment_text(execution.started_at)
     facts["Ended"] = moment_text(execution.ended_at)
     facts["Stack"] = execution.stack_name

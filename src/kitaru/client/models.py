@@ -174,6 +174,7 @@ class Execution:
         tags: Words given to `.run` or `@flow`.
         recoveries: How often it lost its process and was continued.
         cancel_requested_at: When someone asked for it to be cancelled.
+        cancel_requested_by: Who did, such as `user@host`.
     """
 
     exec_id: str
@@ -194,6 +195,7 @@ class Execution:
     tags: tuple[str, ...] = ()
     recoveries: int = 0
     cancel_requested_at: datetime | None = None
+    cancel_requested_by: str | None = None
     _inputs: StoredValue = field(repr=False, compare=False)
     _result: StoredValue | None = field(repr=False, compare=False)
     _source: Source = field(repr=False, compare=False)

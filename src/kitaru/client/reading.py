@@ -75,7 +75,8 @@ def execution_of(
         ended_at=_moment(record.ended_at),
         stack_name=record.stack,
         metadata=_metadata_of(detail.metadata, ""),
-        status_reason=record.status_reason,
+        # A reason that only repeats the status tells nothing.
+        status_reason=None if record.status_reason == record.status.value else record.status_reason,
         failure=failure_of(record.failure),
         frozen_execution_spec=dict(record.spec),
         parent_exec_id=record.parent_id,
@@ -84,6 +85,7 @@ def execution_of(
         tags=record.tags,
         recoveries=record.recoveries,
         cancel_requested_at=_moment(record.cancel_requested_at),
+        cancel_requested_by=record.cancel_requested_by,
         _inputs=record.inputs,
         _result=record.result,
         _source=source,

@@ -45,6 +45,7 @@ def execution(execution: Execution) -> Shape:
         **execution_summary(execution),
         "recoveries": execution.recoveries,
         "cancel_requested_at": moment(execution.cancel_requested_at),
+        "cancel_requested_by": execution.cancel_requested_by,
         "frozen_execution_spec": plain(execution.frozen_execution_spec),
         "checkpoints": [checkpoint(call) for call in execution.checkpoints],
         "artifacts": [artifact(kept) for kept in execution.artifacts],

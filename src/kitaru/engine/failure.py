@@ -103,8 +103,10 @@ def execution_error(execution: ExecutionRecord, *, allow_pickle: bool) -> Kitaru
     exec_id, status = execution.id, execution.status.value
     failure = execution.failure
     if failure is None:
-        reason = f": {execution.status_reason}" if execution.status_reason else ""
-        message = f"execution {exec_id!r} was {status}{reason}."
+        told = execution.status_reason
+        reason = f": {told}" if told and told != status else ""
+        by = f" by {execution.cancel_requested_by}" if execution.cancel_requested_by else ""
+        message = f"execution {exec_id!r} was {status}{by}{reason}."
         if status == "failed":
             message = f"execution {exec_id!r} failed{reason}."
         return KitaruExecutionError(message, exec_id=exec_id, status=status)
