@@ -1,7 +1,7 @@
 """The state machine of an execution, as one table.
 
-The store's statements carry the same rules as conditions; this table is what error messages, the docs
-and tests read.
+The store's statements carry the same rules as conditions; this table says them in one place, and the state
+chart of the documentation is held to it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,6 @@ TRANSITIONS: dict[ExecutionStatus, frozenset[ExecutionStatus]] = {
     _S.CANCELLED: frozenset(),
 }
 """From each status, the statuses that may follow. `pending` to `running` is the claim, the only way in."""
-
-
-def may_follow(current: ExecutionStatus, following: ExecutionStatus) -> bool:
-    """Return whether an execution may go from `current` to `following`."""
-    return following in TRANSITIONS[current]
 
 
 def refuse(action: str, exec_id: str, current: ExecutionStatus, allowed: str) -> NoReturn:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kitaru.engine.owner import current_owner
@@ -47,7 +46,6 @@ class LeaseKeeper:
         clock: The time.
         ttl_seconds: How long a lease holds if it is not renewed.
         interval_seconds: How often it is.
-        every_round: Called after each round of renewals, for what should happen as often.
     """
 
     def __init__(
@@ -57,13 +55,11 @@ class LeaseKeeper:
         *,
         ttl_seconds: float,
         interval_seconds: float,
-        every_round: Callable[[list[Run]], None] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._ttl = ttl_seconds
         self._interval = interval_seconds
-        self._every_round = every_round
         self._lock = threading.Lock()
         self._runs: dict[str, Run] = {}
         self._trusted_until: dict[str, float] = {}
@@ -142,8 +138,6 @@ class LeaseKeeper:
                     return
             try:
                 self._renew(runs)
-                if self._every_round is not None:
-                    self._every_round(runs)
             except Exception:
                 # The store is out of reach. Trust runs out by itself; the next round tries again.
                 logger.warning("lease renewal failed", exc_info=True, extra={"action": "renew"})
