@@ -87,11 +87,13 @@ class Scope:
     def join(self, child: Scope) -> None:
         """Note that what follows here also follows from the calls at the end of a task.
 
-        What the task followed from when it began is left out, unless it still does: the last calls of
-        the task lead there.
+        Only what the task added: where it began, this scope has been too, and what the task's calls
+        followed from they lead to.
         """
-        ends = child.upstreams()
-        self._add(ends, superseded=set(child._origin).difference(ends))
+        ends, origin = child.upstreams(), child._origin
+        if ends != origin:
+            added = [position for position in ends if position not in origin]
+            self._add(added, superseded=set(origin).difference(ends))
 
     def _add(self, positions: Iterable[str], *, superseded: Iterable[str]) -> None:
         # Without leaving out, a loop that only submits would list its whole past with every call.
