@@ -155,11 +155,6 @@ class CodeRef:
             module = str(Path(module).resolve())
         return cls(module, qualname)
 
-    @property
-    def is_importable(self) -> bool:
-        """Whether another process can find the code by this name."""
-        return self.module != "__main__" and "<" not in self.qualname
-
     def load(self) -> object:
         """Return what the reference names, importing or loading its module if need be.
 
@@ -181,6 +176,11 @@ class CodeRef:
                 found = getattr(found, part)
             except AttributeError:
                 message = f"{self.module!r} has no {self.qualname!r}; was it renamed or moved?"
+                if self.module == "__main__":
+                    message = (
+                        f"{self.qualname!r} was defined at a prompt or in a notebook, where no other"
+                        f" process can find it. Put it in a file."
+                    )
                 raise KitaruNotFoundError(message) from None
         return found
 

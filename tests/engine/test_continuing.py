@@ -15,6 +15,7 @@ from kitaru import (
     checkpoint,
     flow,
 )
+from kitaru.code_ref import CodeRef
 from kitaru.engine.context import current_scope
 from kitaru.engine.owner import current_owner
 from kitaru.model import Claim, ExecutionStatus
@@ -173,3 +174,13 @@ def test_waiting_for_an_execution_times_out_and_leaves_it_alone() -> None:
         wait_for(handle.exec_id, timeout=0.01)
     World.gate.set()
     assert wait_for(handle.exec_id, timeout=PATIENCE_SECONDS).status is ExecutionStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("made.<locals>.inner", "inside a function"), ("gone", "at a prompt")]
+)
+def test_flow_that_no_other_process_can_find_is_told_of(name: str, why: str) -> None:
+    reference = CodeRef("__main__", name)
+
+    with pytest.raises(KitaruNotFoundError, match=why):
+        reference.load()
