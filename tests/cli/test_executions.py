@@ -419,6 +419,20 @@ def test_cancelled_execution_shows_who_cancelled_it_and_when(kitaru: Kitaru, sto
     )
 
 
+def test_call_that_was_cut_off_by_its_flows_failure_says_so(kitaru: Kitaru, store: Store):
+    book = Book.begin(store, id="0197-broken")
+    book.call("slow", seconds=None)
+    book.end(ExecutionStatus.FAILED)
+
+    shown = kitaru("executions", "get", "0197")
+    item = kitaru("executions", "get", "0197", "-o", "json").json["item"]
+    watched = kitaru("executions", "watch", "0197")
+
+    assert "\n  slow   failed      cut off when the flow failed\n" in shown.out
+    assert [call["status"] for call in item["checkpoints"]] == ["failed"]
+    assert "slow failed - cut off when the flow failed\n" in watched.out
+
+
 def test_cancel_of_a_finished_execution_is_refused(kitaru: Kitaru, audit: Book):
     done = kitaru("executions", "cancel", "0197", "-o", "json")
 

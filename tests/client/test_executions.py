@@ -157,7 +157,12 @@ def test_child_flow_is_a_call_that_stands_where_the_child_stands(
 
 @pytest.mark.parametrize(
     ("outcome", "shown"),
-    [(None, "running"), (Status.FAILED, "cancelled"), (Status.PENDING, "pending")],
+    [
+        (None, "running"),
+        (Status.FAILED, "failed"),
+        (Status.CANCELLED, "cancelled"),
+        (Status.PENDING, "pending"),
+    ],
 )
 def test_running_call_is_only_running_while_its_execution_is(
     store: Store, client: KitaruClient, outcome: Status | None, shown: str

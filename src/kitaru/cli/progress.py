@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, TextIO
 
 from kitaru.cli.output import OutputFormat, span_text
-from kitaru.cli.tree import failure_line
+from kitaru.cli.tree import failure_line, is_cut_off
 from kitaru.client import CheckpointCall, Execution, ExecutionStatus, KitaruClient
 from kitaru.errors import (
     FailureOrigin,
@@ -56,6 +56,8 @@ def _line_of(call: CheckpointCall) -> str:
         words.append(f"in {span_text(call.duration)}")
     if len(call.attempts) > 1:
         words.append(f"(attempt {len(call.attempts)})")
+    if is_cut_off(call):
+        words.append("- cut off when the flow failed")
     if call.failure is not None:
         words.append(f"- {failure_line(call.failure.exception_type, call.failure.message)}")
     return " ".join(words)

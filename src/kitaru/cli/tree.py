@@ -134,8 +134,15 @@ def _notes(call: CheckpointCall) -> Iterator[str]:
         yield f"{len(call.attempts)} attempts"
     if call.child_exec_id is not None:
         yield f"execution {call.child_exec_id}"
+    if is_cut_off(call):
+        yield "cut off when the flow failed"
     if call.failure is not None:
         yield failure_line(call.failure.exception_type, call.failure.message)
+
+
+def is_cut_off(call: CheckpointCall) -> bool:
+    """Return whether a call has no outcome of its own because its flow had failed before."""
+    return call.status is ExecutionStatus.FAILED and call.ended_at is None
 
 
 def failure_line(exception_type: str | None, message: str, limit: int = 100) -> str:

@@ -174,6 +174,8 @@ class _CallReader:
     def _status(self, call: CallRecord) -> ExecutionStatus:
         if call.status is not CallStatus.RUNNING:
             return _CALL_STATUS[call.status]
+        if self.execution.status is ExecutionStatus.FAILED:
+            return ExecutionStatus.FAILED  # nobody cancelled it: its flow's failure cut it off
         if self.execution.status.is_finished:
             return ExecutionStatus.CANCELLED
         # A row of an earlier claim, or of a runner that is gone: the body will run again.
