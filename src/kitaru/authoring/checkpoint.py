@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import timedelta
 from types import MethodType
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeGuard, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeGuard,
+    TypeVar,
+    overload,
+)
 
 from kitaru.authoring.functions import (
     Binder,
@@ -20,12 +31,15 @@ from kitaru.authoring.functions import (
     hash_of_function,
     is_whole_number,
 )
-from kitaru.engine.calls import CheckpointSpec
+from kitaru.engine.calls import Call, CheckpointSpec
 from kitaru.engine.context import current_call, current_scope, flow_scope
-from kitaru.engine.dispatch import Limiter, acall_here, call_here, open_call, submit
+from kitaru.engine.dispatch import Futures, Limiter, acall_here, call_here, open_call, submit
 from kitaru.engine.futures import CheckpointFuture, CheckpointFutures
-from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.errors import KitaruContextError, KitaruFeatureNotAvailableError, KitaruUsageError
 from kitaru.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from kitaru.engine.scope import Scope
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -79,13 +93,30 @@ class Checkpoint(Generic[P, R_co]):
             KitaruDivergenceError: The record contradicts this call, and the flow's code has changed.
         """
         label, after = kwargs.pop("id", None), kwargs.pop("after", None)
-        if self._spec.is_async:
-            return self._acall(args, kwargs, label, after)
         scope = current_scope.get()
+        if self._spec.is_async:
+            if scope is not None and current_call.get() is None and not _is_in_a_loop():
+                message = (
+                    f"async checkpoint {self._spec.name!r} was called in a sync flow: use"
+                    f" `{self._spec.name}.submit(...).result()`, or make the flow `async def`."
+                )
+                raise KitaruContextError(message)
+            return self._acall(args, kwargs, label, after)
         if scope is None or current_call.get() is not None:
             flow_scope(f"checkpoint {self._spec.name!r}")
             raise AssertionError
-        call, waits_for = open_call(
+        call, waits_for = self._open(scope, args, kwargs, label, after)
+        return call_here(call, waits_for)
+
+    def _open(
+        self,
+        scope: Scope,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        label: object,
+        after: object,
+    ) -> tuple[Call, Futures]:
+        return open_call(
             scope,
             self._spec,
             arguments=self._binder.bind(args, kwargs),
@@ -94,21 +125,12 @@ class Checkpoint(Generic[P, R_co]):
             label=_label(label) if label is not None else None,
             after=after,
         )
-        return call_here(call, waits_for)
 
     async def _acall(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], label: object, after: object
     ) -> Any:
         scope = flow_scope(f"checkpoint {self._spec.name!r}")
-        call, waits_for = open_call(
-            scope,
-            self._spec,
-            arguments=self._binder.bind(args, kwargs),
-            args=args,
-            kwargs=kwargs,
-            label=_label(label) if label is not None else None,
-            after=after,
-        )
+        call, waits_for = self._open(scope, args, kwargs, label, after)
         return await acall_here(call, waits_for)
 
     @overload
@@ -263,15 +285,7 @@ class Checkpoint(Generic[P, R_co]):
         limiter: Limiter | None = None,
     ) -> CheckpointFuture[Any]:
         scope = flow_scope(f"checkpoint {self._spec.name!r}")
-        call, waits_for = open_call(
-            scope,
-            self._spec,
-            arguments=self._binder.bind(args, kwargs),
-            args=args,
-            kwargs=kwargs,
-            label=_label(label) if label is not None else None,
-            after=after,
-        )
+        call, waits_for = self._open(scope, args, kwargs, label, after)
         return submit(call, waits_for, limiter)
 
     @overload
@@ -290,6 +304,14 @@ class Checkpoint(Generic[P, R_co]):
     def __reduce__(self) -> str:
         # Pickled by name, as the function itself would be.
         return self.__qualname__
+
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _label(label: object) -> str:

@@ -45,10 +45,15 @@ def check_function(function: object, decorator: str, reserved: Iterable[str]) ->
     taken = sorted(set(inspect.signature(function).parameters) & set(reserved))
     if taken:
         names = ", ".join(f"`{parameter}`" for parameter in taken)
-        message = (
+        told = (
             f"parameter {names} of {name!r} has the name of an option of `{decorator}` functions."
             f" Rename it."
         )
+        several = (
+            f"parameters {names} of {name!r} have the names of options of `{decorator}` functions."
+            f" Rename them."
+        )
+        message = told if len(taken) == 1 else several
         raise KitaruUsageError(message)
     return function
 

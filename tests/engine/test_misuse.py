@@ -1,0 +1,47 @@
+"""What is said where checkpoints and flows are used as they cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from kitaru import KitaruContextError, KitaruUsageError, KitaruUserCodeError, checkpoint, flow
+
+
+@checkpoint
+async def fetch(number: int) -> int:
+    await asyncio.sleep(0)
+    return number
+
+
+def test_async_checkpoint_called_in_a_sync_flow_is_refused_with_the_way_out() -> None:
+    @flow
+    def steps() -> bool:
+        return fetch(1) == 1  # type: ignore[comparison-overlap]
+
+    with pytest.raises(KitaruUserCodeError) as caught:
+        steps.run().wait()
+
+    assert isinstance(caught.value.__cause__, KitaruContextError)
+    assert "`fetch.submit(...).result()`" in str(caught.value.__cause__)
+
+
+def test_async_checkpoint_runs_in_a_loop_of_a_sync_flow() -> None:
+    async def both() -> list[int]:
+        return [await fetch(1), await fetch(2)]
+
+    @flow
+    def steps() -> list[int]:
+        return asyncio.run(both())
+
+    assert steps.run().wait() == [1, 2]
+
+
+def test_several_reserved_parameters_are_named_together() -> None:
+    with pytest.raises(
+        KitaruUsageError, match=r"parameters `tags`, `timeout` of .* have the names"
+    ):
+
+        @flow
+        def steps(tags: int, timeout: int) -> None: ...
