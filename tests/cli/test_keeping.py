@@ -180,6 +180,33 @@ def test_verify_finds_large_values_that_are_missing_or_damaged(
     assert blob.name[-20:] in done.out
 
 
+@pytest.mark.parametrize("damage", ["header", "pages"])
+def test_damaged_store_is_told_by_all_and_can_be_removed(
+    config_dir: Path, kitaru: Kitaru, store: Store, damage: str
+):
+    file = config_dir / "kitaru.db"
+    Book.begin(store).end(ExecutionStatus.COMPLETED)
+    store.close()
+    whole = file.read_bytes()
+    start = 0 if damage == "header" else 100
+    file.write_bytes(whole[:start] + b"\xee" * (len(whole) - start))
+
+    verified = kitaru("db", "verify")
+    problems = kitaru("db", "verify", "-o", "json").json["item"]["problems"]
+    shown = [kitaru("status"), kitaru("info")]
+    cleaned = kitaru("clean", "global", "--yes")
+
+    assert (verified.code, len(problems)) == (1, len(set(problems)))
+    assert problems
+    assert all(f"\n  {problem}\n" in verified.out for problem in problems)
+    assert "db verify" not in verified.out
+    for done in shown:
+        assert done.code == 0
+        assert "\n  Executions: damaged: " in done.out
+    assert cleaned.code == 0
+    assert not file.exists()
+
+
 def test_clean_removes_what_is_kept_and_leaves_the_configuration(
     config_dir: Path, kitaru: Kitaru, store: Store
 ):

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from kitaru.cli.config import setting_rows
 from kitaru.cli.output import OutputFormat, print_item, print_text, snapshot
-from kitaru.cli.status import status_shape
+from kitaru.cli.status import executions_text, status_shape
 from kitaru.errors import KitaruUsageError
 
 
@@ -72,5 +72,7 @@ def _facts(found: dict[str, Any]) -> dict[str, object]:
         "Large values": found["artifact_store"],
         "Config directory": found["config_directory"],
         "Project folder": found["repository_root"] or "none",
-        "Executions": sum(found["executions"].values()),
+        "Executions": executions_text(found)
+        if found["damage"]
+        else sum(found["executions"].values()),
     }

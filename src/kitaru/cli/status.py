@@ -7,6 +7,7 @@ from typing import Any
 from kitaru import settings
 from kitaru.cli.output import OutputFormat, print_item, print_text, snapshot
 from kitaru.client import ExecutionStatus, KitaruClient
+from kitaru.errors import KitaruBackendError
 
 
 def status(*, output: OutputFormat = "text") -> None:
@@ -15,7 +16,6 @@ def status(*, output: OutputFormat = "text") -> None:
     if output == "json":
         print_item("status", found)
         return
-    counts = [f"{count} {name}" for name, count in found["executions"].items() if count]
     facts = {
         "SDK version": found["sdk_version"],
         "Connection": found["connection"],
@@ -24,12 +24,32 @@ def status(*, output: OutputFormat = "text") -> None:
         "Config directory": found["config_directory"],
         "Project": found["active_project"],
         "Stack": found["active_stack"],
-        "Executions": ", ".join(counts) or "none",
+        "Executions": executions_text(found),
     }
     print_text(snapshot("Kitaru status", facts))
     if found["environment"]:
         named = {entry["name"]: entry["value"] for entry in found["environment"]}
         print_text("\n" + snapshot("Environment", named))
+
+
+def executions_text(found: dict[str, Any]) -> str:
+    """Return how many executions there are, or why that cannot be told."""
+    if found["damage"]:
+        return f"damaged: {found['damage'][0]} (`kitaru db verify` tells more)"
+    counts = [f"{count} {name}" for name, count in found["executions"].items() if count]
+    return ", ".join(counts) or "none"
+
+
+def _counts() -> tuple[dict[str, int], list[str]]:
+    client = KitaruClient()
+    try:
+        return {
+            status.value: client.executions.count(status=status) for status in ExecutionStatus
+        }, []
+    except KitaruBackendError:
+        if damage := client.upkeep.verify():
+            return {}, damage
+        raise
 
 
 def status_shape() -> dict[str, Any]:
@@ -38,7 +58,7 @@ def status_shape() -> dict[str, Any]:
 
     current = settings.current()
     project = settings.find_project()
-    executions = KitaruClient().executions
+    counts, damage = _counts()
     return {
         "sdk_version": __version__,
         "connection": "embedded store",
@@ -48,7 +68,8 @@ def status_shape() -> dict[str, Any]:
         "repository_root": None if project is None else str(project.parent),
         "active_project": current.project,
         "active_stack": current.stack,
-        "executions": {status.value: executions.count(status=status) for status in ExecutionStatus},
+        "executions": counts,
+        "damage": damage,
         "environment": [
             {"name": name, "value": value} for name, value in settings.environment().items()
         ],

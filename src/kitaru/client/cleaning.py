@@ -10,7 +10,7 @@ from typing import Literal
 
 from kitaru import settings
 from kitaru.clock import SYSTEM_CLOCK
-from kitaru.errors import KitaruNotFoundError, KitaruStateError
+from kitaru.errors import KitaruBackendError, KitaruNotFoundError, KitaruStateError
 from kitaru.settings_rules import sqlite_url
 
 Scope = Literal["project", "global", "all"]
@@ -98,12 +98,16 @@ def _unfinished(folder: Path) -> list[str]:
         return []
     from kitaru.store import open_store
 
-    store = open_store(sqlite_url(database))
+    store = open_store(sqlite_url(database), at_once=False)
     try:
         now = SYSTEM_CLOCK.now()
         # A lease that has run out belongs to a process that is gone.
         running = [row.id for row in store.list_running() if (row.lease_expires_at or 0) > now]
         unfinished = [row.id for row in store.list_unfinished(limit=_SHOWN)]
+    except KitaruBackendError:
+        if store.verify():
+            return []  # damaged; to remove it may be what is wanted
+        raise
     finally:
         store.close()
     if running:

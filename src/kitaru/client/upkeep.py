@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kitaru.client.connection import Connection
 from kitaru.errors import KitaruBackendError
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
+from kitaru.settings_rules import masked_url
 
 _SHOWN = 100  # nobody reads more
 
@@ -36,7 +37,7 @@ class Upkeep:
     @property
     def store_url(self) -> str:
         """Where the store is, without credentials."""
-        return self._connection.store.url
+        return masked_url(self._connection.settings.store_url)
 
     def migrate(self) -> None:
         """Create the store if there is none, and bring it to what this version of Kitaru needs.
@@ -49,7 +50,11 @@ class Upkeep:
 
     def verify(self) -> list[str]:
         """Return what is wrong with the store and the large values it names, a sentence each."""
-        return [*self._connection.store.verify(), *self._broken_blobs()]
+        from kitaru.store import open_store
+
+        found = open_store(self._connection.settings.store_url, at_once=False).verify()
+        # What a damaged store says about its blobs means nothing.
+        return found or list(self._broken_blobs())
 
     def find_interrupted(self) -> list[Interruption]:
         """Return the project's executions that wait for a process to continue them, oldest first.

@@ -20,11 +20,11 @@ _stores: dict[str, Store] = {}
 _lock = threading.Lock()
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, at_once: bool = True) -> Store:
     """Return the store at `url`, the same one for the same URL everywhere in this process.
 
     `sqlite:///absolute/path` names a file on this machine, which is created and brought to this
-    version's schema.
+    version's schema: now or, if not `at_once`, at its first use, so that a damaged one can be looked at.
 
     Durability: see `prepare` in `sqlite_schema.py`; safe to repeat and to race.
 
@@ -41,7 +41,7 @@ def open_store(url: str) -> Store:
             # Imported here: the SQL loader takes 50 ms that a process without a store need not wait for.
             from kitaru.store.sqlite import SQLiteStore
 
-            store = _stores[key] = SQLiteStore(path)
+            store = _stores[key] = SQLiteStore(path, at_once=at_once)
     return store
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.errors import KitaruBackendError
 from kitaru.faults import fault
 from kitaru.store.migrations import find_differences, known_migrations
 from kitaru.store.queries import load_statements
@@ -27,11 +28,10 @@ from kitaru.store.sqlite_errors import (
     is_about_the_record,
     is_busy,
     is_damaged,
-    to_kitaru_error,
     unstorable,
 )
 from kitaru.store.sqlite_patience import Patience
-from kitaru.store.sqlite_schema import connect, prepare, read_history
+from kitaru.store.sqlite_schema import connect, find_page_damage, prepare, read_history
 from kitaru.store.sqlite_session import Readers, SqliteSession
 
 T = TypeVar("T")
@@ -40,11 +40,12 @@ T = TypeVar("T")
 class SQLiteStore(SqlStore):
     """A store in one SQLite file. Use `kitaru.store.open_store`, which keeps one per file."""
 
-    def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK, at_once: bool = True) -> None:
         database = SqliteDatabase(path, clock=clock)
         super().__init__(database)
         self.path = path
-        database.open()
+        if at_once:
+            database.open()
 
 
 class SqliteDatabase:
@@ -133,7 +134,14 @@ class SqliteDatabase:
             self.close()
 
     def verify(self) -> list[str]:
-        return self.read(self._find_damage)
+        try:
+            return self.read(self._find_damage)
+        except KitaruBackendError as error:
+            cause = error.__cause__
+            if not (isinstance(cause, sqlite3.Error) and is_damaged(cause)):
+                raise
+            # It cannot even be opened as ours.
+            return find_page_damage(self.path) or [str(cause)]
 
     def close(self) -> None:
         with self._write_lock:
@@ -166,9 +174,7 @@ class SqliteDatabase:
     def _find_damage(self, session: SqliteSession) -> list[str]:
         found: list[str] = []
         try:
-            found += [
-                text for (text,) in session.query("PRAGMA integrity_check", ()) if text != "ok"
-            ]
+            found += find_page_damage(self.path)
             found += [
                 f"row {row} of table {table!r} names a row of {parent!r} that does not exist"
                 for table, row, parent, _ in session.query("PRAGMA foreign_key_check", ())
@@ -177,7 +183,7 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             if not is_damaged(error):
                 raise
-            return [*found, str(to_kitaru_error(error, self.path))]
+            return found or [str(error)]
         return found + find_differences(history, known_migrations("sqlite"))
 
     def _connect_reader(self) -> SqliteSession:

@@ -15,6 +15,7 @@ from kitaru.store.migrations import (
     known_migrations,
     missing_migrations,
 )
+from kitaru.store.sqlite_errors import is_damaged
 from kitaru.store.sqlite_patience import patiently
 
 _CREATE_HISTORY = """
@@ -25,6 +26,9 @@ CREATE TABLE IF NOT EXISTS kitaru_migration (
     applied_at INTEGER NOT NULL
 ) STRICT;
 """
+
+# Stands above the findings of an integrity check.
+_HEADLINE = "*** in database main ***"
 
 # Enough for the inner pages of every index of a database of some gigabytes.
 _CACHE_KIBIBYTES = 8 * 1024
@@ -84,6 +88,22 @@ def prepare(path: Path) -> None:
         raise KitaruBackendError(message)
     if is_new or not patiently(path, lambda: _is_ready(path)):
         patiently(path, lambda: _migrate(path))
+
+
+def find_page_damage(path: Path) -> list[str]:
+    """Return what SQLite finds wrong with a file's pages, as far as it can be read, a line each."""
+    found: list[str] = []
+    connection = _open(path, "ro")
+    try:
+        for (text,) in connection.execute("PRAGMA integrity_check"):
+            found += [line for line in text.splitlines() if line not in {"ok", _HEADLINE}]
+    except sqlite3.Error as error:
+        if not is_damaged(error):
+            raise
+        found.append(f"it can be read no further: {error}")
+    finally:
+        connection.close()
+    return found
 
 
 def read_history(connection: sqlite3.Connection, path: Path) -> list[Applied]:
