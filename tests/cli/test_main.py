@@ -101,6 +101,15 @@ def test_bad_settings_are_told_as_such(kitaru: Kitaru, monkeypatch: pytest.Monke
     )
 
 
+def test_run_of_a_file_that_does_not_exist_says_only_that(here: Path, kitaru: Kitaru):
+    done = kitaru("run", "nope.py:x")
+
+    assert (done.code, done.err) == (
+        1,
+        f"Error: there is no file '{here / 'nope.py'}' to run 'x' from.\n",
+    )
+
+
 def test_unexpected_error_says_how_to_see_where(kitaru: Kitaru, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by zero")

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from kitaru.cli.output import OutputFormat, print_item, print_text
 from kitaru.client import Execution
-from kitaru.errors import KitaruUsageError
+from kitaru.errors import KitaruNotFoundError, KitaruUsageError
 
 
 def run(
@@ -67,7 +67,11 @@ def _load_flow(target: str) -> Any:
     from kitaru.code_ref import CodeRef, add_import_root
 
     add_import_root(str(Path.cwd()))
-    found = CodeRef.parse(target).load()
+    reference = CodeRef.parse(target)
+    if reference.module.endswith(".py") and not Path(reference.module).is_file():
+        message = f"there is no file {reference.module!r} to run {reference.qualname!r} from."
+        raise KitaruNotFoundError(message)
+    found = reference.load()
     if not isinstance(found, Flow):
         message = f"{target!r} is no flow but {type(found).__name__}. Decorate it with `@flow`."
         raise KitaruUsageError(message)
