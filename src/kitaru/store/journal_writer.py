@@ -120,7 +120,7 @@ class JournalWriter:
         outcome = ticket.outcome
         if isinstance(outcome, Committed):
             return outcome
-        assert outcome is not None, "every ticket that is served has an outcome"  # noqa: S101
+        assert outcome is not None, "every ticket that is served has an outcome"  # noqa: S101 - for the type checker; it is served only with one
         raise outcome
 
     def submit(self, write: Write, done: Done) -> None:

@@ -74,4 +74,4 @@ def count_statement(where: ExecutionFilter, has_tag: str) -> tuple[str, list[obj
     """Return the text and the arguments that count executions."""
     texts, arguments = conditions(where, has_tag)
     # Only texts of this module are put together; every value is an argument.
-    return f"SELECT count(*) FROM execution WHERE {' AND '.join(texts)}", arguments  # noqa: S608
+    return f"SELECT count(*) FROM execution WHERE {' AND '.join(texts)}", arguments  # noqa: S608 - see above

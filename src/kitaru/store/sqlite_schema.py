@@ -189,7 +189,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection, path: Path) -> None:
 def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
     # Only checked words and our own numbers are put into the text; a script takes no arguments.
     record = (
-        f"INSERT INTO kitaru_migration (number, name, checksum, applied_at) VALUES"  # noqa: S608
+        f"INSERT INTO kitaru_migration (number, name, checksum, applied_at) VALUES"  # noqa: S608 - see above
         f" ({migration.number}, '{migration.name}', '{migration.checksum}', {SYSTEM_CLOCK.now()});"
     )
     try:
