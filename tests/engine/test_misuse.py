@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from pathlib import Path
 
 import pytest
 
+import kitaru
 from kitaru import KitaruContextError, KitaruUsageError, KitaruUserCodeError, checkpoint, flow
+from tests.engine.kit import attempts
 
 
 @checkpoint
@@ -45,3 +49,22 @@ def test_several_reserved_parameters_are_named_together() -> None:
 
         @flow
         def steps(tags: int, timeout: int) -> None: ...
+
+
+def test_traceback_of_a_result_that_cannot_be_kept_shows_no_frames_of_kitaru() -> None:
+    @checkpoint
+    def step() -> object:
+        return {"client": threading.Lock()}
+
+    @flow
+    def steps() -> None:
+        step()
+
+    handle = steps.run()
+    with pytest.raises(KitaruUserCodeError):
+        handle.wait()
+
+    [attempt] = attempts(handle)
+    assert attempt.failure is not None
+    assert str(Path(kitaru.__file__).parent) not in attempt.failure.traceback
+    assert 'result["client"]' in attempt.failure.traceback

@@ -171,20 +171,22 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def _format(error: BaseException) -> Iterable[str]:
     try:
         described = traceback.TracebackException.from_exception(error, compact=True)
-        _leave_out_own_frames(described)
+        # What Kitaru raised on purpose is about a value or a call, and says so in its message; frames
+        # of its own matter only where it fails unexpectedly.
+        _leave_out_own_frames(described, even_all=isinstance(error, KitaruError))
         return list(described.format())
     except Exception:  # noqa: BLE001 - formatting calls the exception's own __str__
         return [f"{type(error).__qualname__} (its text cannot be had)\n"]
 
 
-def _leave_out_own_frames(described: traceback.TracebackException) -> None:
+def _leave_out_own_frames(described: traceback.TracebackException, *, even_all: bool) -> None:
     """Keep the frames of the user's code; Kitaru's lie between them like packing."""
     users = [frame for frame in described.stack if not frame.filename.startswith(_OWN_FOLDER)]
-    if users:
+    if users or even_all:
         described.stack = traceback.StackSummary.from_list(users)
     for other in (described.__cause__, described.__context__, *(described.exceptions or ())):
         if other is not None:
-            _leave_out_own_frames(other)
+            _leave_out_own_frames(other, even_all=even_all)
 
 
 def _text_of(error: BaseException) -> str:
