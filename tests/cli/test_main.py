@@ -106,7 +106,7 @@ def test_run_of_a_file_that_does_not_exist_says_only_that(here: Path, kitaru: Ki
 
     assert (done.code, done.err) == (
         1,
-        f"Error: there is no file '{here / 'nope.py'}' to run 'x' from.\n",
+        f"Error: the file '{here / 'nope.py'}' does not exist; there is no 'x' to run.\n",
     )
 
 

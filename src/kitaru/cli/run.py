@@ -69,7 +69,7 @@ def _load_flow(target: str) -> Any:
     add_import_root(str(Path.cwd()))
     reference = CodeRef.parse(target)
     if reference.module.endswith(".py") and not Path(reference.module).is_file():
-        message = f"there is no file {reference.module!r} to run {reference.qualname!r} from."
+        message = f"the file {reference.module!r} does not exist; there is no {reference.qualname!r} to run."
         raise KitaruNotFoundError(message)
     found = reference.load()
     if not isinstance(found, Flow):
