@@ -101,13 +101,24 @@ def checked(name: str, value: object, place: str, *, base: Path) -> object:
         raise KitaruUsageError(message)
     if name == "store_url":
         check_store_kind(str(value).partition("://")[0])
-    if name == "stack" and value not in _STACKS:
-        installed = ", ".join(map(repr, _STACKS))
-        message = f"unknown stack {value!r}. Installed: {installed}. It is named by {place}."
-        raise KitaruUsageError(message)
+    if name == "stack":
+        check_stack(value, f" It is named by {place}.")
     if isinstance(value, Path):
         return absolute(value, base)
     return float(cast("float", value)) if wanted is _SPAN else value
+
+
+def check_stack(value: object, remark: str = "") -> str:
+    """Return the name of a stack.
+
+    Raises:
+        KitaruUsageError: There is no such stack; `remark` may say where it was named.
+    """
+    if not isinstance(value, str) or value not in _STACKS:
+        installed = ", ".join(map(repr, _STACKS))
+        message = f"unknown stack {value!r}. Installed: {installed}.{remark}"
+        raise KitaruUsageError(message)
+    return value
 
 
 def check_store_kind(scheme: str) -> None:

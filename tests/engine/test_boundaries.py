@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -174,3 +175,45 @@ def test_metadata_of_attempts_is_merged() -> None:
 
     [logged] = store().list_metadata(execution(handle).id)
     assert logged.value == '{"attempt 1": true, "attempt 2": true}'  # S6.1
+
+
+@pytest.mark.parametrize("text", ["\udcff", "", 1])
+def test_names_that_cannot_be_stored_are_refused_where_they_are_given(text: Any) -> None:
+    @checkpoint
+    def named() -> None:
+        kitaru.save(text, 1)
+
+    @checkpoint
+    def step() -> None: ...
+
+    @flow
+    def saves() -> None:
+        named()
+
+    @flow
+    def gives_an_id() -> None:
+        step(id=text)
+
+    for refused in (saves, gives_an_id):
+        with pytest.raises(kitaru.KitaruUserCodeError, match="KitaruUsageError"):
+            refused.run().wait()
+    with pytest.raises(KitaruUsageError, match="`idempotency_key`"):
+        saves.run(idempotency_key=text)
+
+
+def test_result_that_cannot_be_kept_names_the_call_and_the_part() -> None:
+    @checkpoint
+    def step() -> dict[str, object]:
+        return {"lock": threading.Lock()}
+
+    @flow
+    def steps() -> None:
+        step()
+
+    with pytest.raises(kitaru.KitaruUserCodeError) as raised:
+        steps.run().wait()
+
+    cause = raised.value.__cause__
+    assert isinstance(cause, kitaru.KitaruSerializationError)
+    assert cause.path == 'result["lock"]'  # S2.3
+    assert "checkpoint call 'step'" in str(cause)

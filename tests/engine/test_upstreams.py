@@ -126,3 +126,39 @@ def test_dropped_future_does_not_lend_its_place_to_a_later_one() -> None:
     assert [call.ordered for call in calls(handle).values()][:3] == [True, True, False]
     assert sum(call.ordered for call in calls(handle).values()) == 2
     assert edges(handle) == 198
+
+
+def test_task_that_ends_during_a_direct_call_is_followed_too() -> None:
+    @flow
+    async def steps() -> None:
+        task = asyncio.create_task(astep(1))
+        await slow()
+        await task
+        await astep(2)
+
+    @checkpoint
+    async def slow() -> None:
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+
+    handle = steps.run()
+    handle.wait()
+
+    assert {"0/astep#1", "slow#1"} <= ancestors(handle)["astep#1"]
+
+
+def test_future_that_another_task_takes_is_followed_there() -> None:
+    @flow
+    async def steps() -> None:
+        future = astep.submit(1)
+
+        async def later() -> None:
+            await future
+            await astep(2)
+
+        await asyncio.create_task(later())
+
+    handle = steps.run()
+    handle.wait()
+
+    assert "astep#1" in ancestors(handle)["0/astep#1"]

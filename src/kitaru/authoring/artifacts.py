@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kitaru import settings
-from kitaru.authoring.functions import check_choice
+from kitaru.authoring.functions import check_choice, check_text
 from kitaru.engine.context import active_call, current_call, current_scope
 from kitaru.engine.values import Values
-from kitaru.errors import KitaruNotFoundError, KitaruStateError, KitaruUsageError
+from kitaru.errors import KitaruNotFoundError, KitaruStateError
 from kitaru.ids import new_id
 from kitaru.model import ArtifactRecord, CallKind, StoredValue
 from kitaru.store.contract import Store
@@ -43,9 +43,9 @@ def save(
     """
     active = active_call("`kitaru.save()`")
     active.check()
-    if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-        message = f"expected the artifact's name to be a non-empty string, got: {name!r}"
-        raise KitaruUsageError(message)
+    check_text("the artifact's name", name)
+    for tag in tags or ():
+        check_text("each of `tags`", tag)
     check_choice("type", type, ARTIFACT_TYPES)
     run = active.call.scope.run
     values = run.services.values

@@ -27,6 +27,7 @@ from kitaru.authoring.functions import (
     check_function,
     check_name,
     check_seconds,
+    check_text,
     copy_identity,
     hash_of_function,
     is_whole_number,
@@ -315,10 +316,11 @@ def _is_in_a_loop() -> bool:
 
 
 def _label(label: object) -> str:
-    if not isinstance(label, str) or not label or any(sign in label for sign in "/#\0\n"):
+    text = check_text("`id`", label)
+    if any(sign in text for sign in "/#\0\n"):
         message = f"expected `id` to be a non-empty string without '/' and '#', got: {label!r}"
         raise KitaruUsageError(message)
-    return label
+    return text
 
 
 def _is_many(value: object) -> TypeGuard[Iterable[object]]:

@@ -75,6 +75,23 @@ def check_name(name: object, function: UserFunction) -> str:
     return name
 
 
+def check_text(what: str, value: object) -> str:
+    """Return a text that can be stored and typed: a string, not empty, no lone surrogates.
+
+    Raises:
+        KitaruUsageError: It is not one; `what` says what it was meant for.
+    """
+    if not isinstance(value, str) or not value:
+        message = f"expected {what} to be a non-empty string, got: {value!r}"
+        raise KitaruUsageError(message)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        message = f"expected {what} to be text that UTF-8 can express, got: {value!r}"
+        raise KitaruUsageError(message) from None
+    return value
+
+
 def check_seconds(option: str, value: object) -> float | None:
     """Return a timeout in seconds.
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from kitaru.engine.run import Run
     from kitaru.worker.local import LocalRun, LocalRunner
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 # Looking at a run of another process: quickly at first, then every half second.
 _FIRST_POLL_SECONDS = 0.02
 _LAST_POLL_SECONDS = 0.5
 
 
-class FlowHandle(Generic[R]):
+class FlowHandle(Generic[R_co]):
     """One execution: wait for its result, ask for its status, cancel it. Can be awaited."""
 
     def __init__(
@@ -65,7 +65,7 @@ class FlowHandle(Generic[R]):
 
         return KitaruClient().executions.get(self._exec_id)
 
-    def wait(self, timeout: float | None = None) -> R:
+    def wait(self, timeout: float | None = None) -> R_co:
         """Return the flow's result, waiting up to `timeout` seconds for it.
 
         Raises:
@@ -96,7 +96,7 @@ class FlowHandle(Generic[R]):
                 elapsed = time.monotonic() - began
                 raise KitaruTimeoutError(self._exec_id, timeout, elapsed, row.status.value)
 
-    def get(self) -> R:
+    def get(self) -> R_co:
         """Return the flow's result if it is there; otherwise as `wait`.
 
         Raises:
@@ -130,10 +130,10 @@ class FlowHandle(Generic[R]):
         self._runner.services.capture.flush()
         return KitaruClient().executions.logs(self._exec_id)
 
-    def __await__(self) -> Generator[Any, None, R]:
+    def __await__(self) -> Generator[Any, None, R_co]:
         return self._await().__await__()
 
-    async def _await(self) -> R:
+    async def _await(self) -> R_co:
         pause = _FIRST_POLL_SECONDS
         while True:
             if (local := self._in_flight()) is not None:
@@ -192,7 +192,7 @@ class FlowHandle(Generic[R]):
         if scope is not None:
             scope.run.check()
 
-    def _result(self, row: ExecutionRecord) -> R:
+    def _result(self, row: ExecutionRecord) -> R_co:
         if self._local is not None:
             self._local.observation.observe()
         self._heard()
@@ -210,9 +210,9 @@ class FlowHandle(Generic[R]):
             run, position = self._parent
             run.root.unheard.pop(position, None)
 
-    def _load(self, result: StoredValue | None) -> R:
+    def _load(self, result: StoredValue | None) -> R_co:
         assert result is not None  # noqa: S101 - a completed execution has a result, by CHECK
-        value: R = self._runner.services.values.load(result)
+        value: R_co = self._runner.services.values.load(result)
         return value
 
     def _may_block(self) -> None:

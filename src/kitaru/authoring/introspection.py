@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, cast
 
+from kitaru.authoring.functions import check_text
 from kitaru.engine.calls import ActiveCall
 from kitaru.engine.context import current_call as _current_call
 from kitaru.engine.context import current_scope, flow_scope
@@ -104,6 +105,7 @@ def _merged(
 ) -> dict[str, MetadataRecord]:
     merged: dict[str, MetadataRecord] = {}
     for key, value in values.items():
+        check_text("each name given to `kitaru.log()`", key)
         text = _json(key, value)
         before = existing.get(key)
         if isinstance(value, Mapping) and before is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kitaru import settings
 from kitaru._version import __version__
-from kitaru.authoring.functions import check_cache, check_seconds, is_whole_number
+from kitaru.authoring.functions import check_cache, check_seconds, check_text, is_whole_number
 from kitaru.authoring.handle import FlowHandle
 from kitaru.engine.calls import Call, CheckpointSpec, kind_prefix
 from kitaru.engine.context import current_call, current_scope
@@ -29,14 +29,13 @@ from kitaru.model import (
     NewExecution,
 )
 from kitaru.retry import NO_RETRY
+from kitaru.settings_rules import check_stack
 
 if TYPE_CHECKING:
     from kitaru.authoring.flow import Flow
     from kitaru.engine.run import Run
     from kitaru.engine.scope import Scope
     from kitaru.worker.local import LocalRunner
-
-LOCAL_STACK = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +73,6 @@ def _check_retries(value: object) -> object:
     return value
 
 
-def _check_stack(value: object) -> str:
-    if value != LOCAL_STACK:
-        message = f"unknown stack {value!r}. Installed: {LOCAL_STACK!r}."
-        raise KitaruUsageError(message)
-    return LOCAL_STACK
-
-
 def _check_image(_: object) -> object:
     message = (
         "`image` is for stacks that run containers; the local stack runs flows in this process."
@@ -88,30 +80,23 @@ def _check_image(_: object) -> object:
     raise KitaruFeatureNotAvailableError(message)
 
 
-def _check_key(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        message = f"expected `idempotency_key` to be a non-empty string, got: {value!r}"
-        raise KitaruUsageError(message)
-    return value
-
-
 def _check_tags(value: object) -> tuple[str, ...]:
     words = [value] if isinstance(value, str) else value
     if isinstance(words, Sequence):
         tags = tuple(word for word in cast("Sequence[object]", words) if isinstance(word, str))
         if len(tags) == len(cast("Sequence[object]", words)):
-            return tags
+            return tuple(check_text("each of `tags`", tag) for tag in tags)
     message = f"expected `tags` to be a list of strings, got: {value!r}"
     raise KitaruUsageError(message)
 
 
 _CHECKS: Mapping[str, Callable[[object], object]] = {
-    "stack": _check_stack,
+    "stack": check_stack,
     "image": _check_image,
     "cache": check_cache,
     "retries": _check_retries,
     "timeout": functools.partial(check_seconds, "timeout"),
-    "idempotency_key": _check_key,
+    "idempotency_key": functools.partial(check_text, "`idempotency_key`"),
     "tags": _check_tags,
 }
 
@@ -267,7 +252,7 @@ def _run_child(
             scope, flow, arguments, options, position=child_call.position, call=child_call
         )
     finally:
-        scope.returned(child_call.position)
+        scope.returned(child_call.position, child_call.upstreams)
 
 
 def _create_child(

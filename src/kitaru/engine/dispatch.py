@@ -94,7 +94,7 @@ def call_here(call: Call, waits_for: Futures) -> UserValue:
         return drive(call.scope.run, run_call(call), _invoke)
     finally:
         if call.position:
-            call.scope.returned(call.position)
+            call.scope.returned(call.position, call.upstreams)
 
 
 async def acall_here(call: Call, waits_for: Futures) -> UserValue:
@@ -106,7 +106,7 @@ async def acall_here(call: Call, waits_for: Futures) -> UserValue:
         return await adrive(call.scope.run, run_call(call), _ainvoke)
     finally:
         if call.position:
-            call.scope.returned(call.position)
+            call.scope.returned(call.position, call.upstreams)
 
 
 async def _await_all(futures: Futures) -> None:

@@ -197,7 +197,7 @@ def _run_body(call: Call, cache_key: bytes | None) -> Steps:
         fault("call.before_body")
         try:
             value = yield Invoke(active)
-            encoded = run.services.values.encode(value, root="result")
+            encoded = _encode_result(call, value)
         except Exception as error:
             ended_at = run.clock.now()
             run.call_failed(call.position, error)
@@ -224,6 +224,14 @@ def _run_body(call: Call, cache_key: bytes | None) -> Steps:
         yield completed(active, output, cache_key)
         fault("call.after_commit")
         return run.services.values.as_recorded(value, encoded)
+
+
+def _encode_result(call: Call, value: UserValue) -> codec.Encoded:
+    try:
+        return call.scope.run.services.values.encode(value, root="result")
+    except KitaruSerializationError as error:
+        message = f"checkpoint call {call.call_id!r}: {error.message}"
+        raise KitaruSerializationError(message, path=error.path) from error.__cause__
 
 
 def _activate(call: Call, attempt: int, logged: dict[str, MetadataRecord]) -> ActiveCall:

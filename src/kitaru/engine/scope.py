@@ -80,9 +80,12 @@ class Scope:
         """Return the positions that a call made now follows from, `others` among them."""
         return tuple(dict.fromkeys((*self._frontier, *others)))
 
-    def returned(self, position: str) -> None:
-        """Note that a direct call has come back, with a value or an exception."""
-        self._frontier = {position: None}
+    def returned(self, position: str, upstreams: Iterable[str]) -> None:
+        """Note that a direct call has come back, with a value or an exception.
+
+        It stands for what it followed from. A task that has ended meanwhile stays beside it.
+        """
+        self._add((position,), superseded=upstreams)
 
     def join(self, child: Scope) -> None:
         """Note that what follows here also follows from the calls at the end of a task.
@@ -116,6 +119,9 @@ class Scope:
                 self.ordered = False
             del self._untaken[future]
             self._add((position,), superseded=future.call.upstreams)
+        elif future.call.scope is not self:
+            # Handed out by another task, or by the flow to a task: no order here, but an edge.
+            self._add((position,), superseded=())
 
     def peeked(self) -> None:
         """Note that the flow asked whether a future is done: what follows may depend on the answer."""
