@@ -10,7 +10,7 @@ import pytest
 
 from kitaru import settings
 from kitaru.testing import FakeClock, disarm, use_clock
-from kitaru.worker import local
+from kitaru.worker import runners
 from tests.engine.kit import PATIENCE_SECONDS, Interruption
 
 
@@ -20,13 +20,13 @@ def _own_store(config_dir: Path) -> Iterator[None]:
 
     disarm()
     settings.forget()
-    for key, runner in list(local._runners.items()):
+    for key, runner in list(runners._runners.items()):
         if str(config_dir) in runner.settings.store_url and key[0] == os.getpid():
             for run in runner.in_flight():
                 run.finished.exception(PATIENCE_SECONDS)
             runner.close()
             runner.store.close()
-            del local._runners[key]
+            del runners._runners[key]
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from kitaru.engine.context import current_scope
 from kitaru.engine.journal import OnDivergence
 from kitaru.model import AttemptRecord, CallRecord, EventRecord, ExecutionRecord
 from kitaru.store.contract import Store
-from kitaru.worker.local import LocalRun, LocalRunner, claim_here, local_runner, retry_here
+from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
+from kitaru.worker.runners import local_runner
 
 PATIENCE_SECONDS = 20
 

@@ -101,7 +101,7 @@ def _storage() -> tuple[Store, Values]:
     if scope is not None:
         scope.run.check()
         return scope.run.services.store, scope.run.services.values
-    from kitaru.worker.local import local_runner
+    from kitaru.worker.runners import local_runner
 
     services = local_runner(settings.current()).services
     return services.store, services.values

@@ -105,7 +105,7 @@ def submit_flow(
     flow: Flow[..., Any], arguments: Mapping[str, Any], options: RunOptions
 ) -> FlowHandle[Any]:
     """Create an execution, start it here unless it exists already, and return its handle."""
-    from kitaru.worker.local import local_runner
+    from kitaru.worker.runners import local_runner
 
     scope = current_scope.get()
     if scope is None:
@@ -198,8 +198,8 @@ def _start(
 def _run_child(
     scope: Scope, flow: Flow[..., Any], arguments: Mapping[str, Any], options: RunOptions
 ) -> FlowHandle[Any]:
-    from kitaru.worker.local import runner_of
     from kitaru.worker.recovery import adopt
+    from kitaru.worker.runners import runner_of
 
     run = scope.run
     run.check()
@@ -265,7 +265,7 @@ def _create_child(
     call: Call | None,
     retries_failed: bool = False,
 ) -> FlowHandle[Any]:
-    from kitaru.worker.local import runner_of
+    from kitaru.worker.runners import runner_of
 
     run, runner = scope.run, runner_of(scope.run)
     new = _new_execution(runner, settings.current(), flow, arguments, options)

@@ -5,6 +5,6 @@ from __future__ import annotations
 from kitaru.faults import FAULT_POINTS
 from kitaru.testing.clock import FakeClock
 from kitaru.testing.kill import disarm, fail_at, kill_at
-from kitaru.worker.local import use_clock
+from kitaru.worker.runners import use_clock
 
 __all__ = ["FAULT_POINTS", "FakeClock", "disarm", "fail_at", "kill_at", "use_clock"]

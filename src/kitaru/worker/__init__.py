@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kitaru.worker.local import LocalRun, LocalRunner, local_runner
+from kitaru.worker.local import LocalRun, LocalRunner
 from kitaru.worker.recovery import (
     Interrupted,
     cancel_execution,
@@ -12,6 +12,7 @@ from kitaru.worker.recovery import (
     start,
     wait_for,
 )
+from kitaru.worker.runners import local_runner
 
 __all__ = [
     "Interrupted",

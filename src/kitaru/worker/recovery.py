@@ -22,7 +22,8 @@ from kitaru.faults import fault
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.transitions import refuse
 from kitaru.worker.cancelling import cancel
-from kitaru.worker.local import LocalRun, LocalRunner, claim_here, local_runner, retry_here
+from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
+from kitaru.worker.runners import local_runner
 
 if TYPE_CHECKING:
     from kitaru.authoring.flow import Flow

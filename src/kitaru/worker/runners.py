@@ -1,0 +1,74 @@
+"""The runners of this process: one for each store, always the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.worker import interrupt
+from kitaru.worker.local import LocalRun, LocalRunner
+
+if TYPE_CHECKING:
+    from kitaru.engine.run import Run
+    from kitaru.settings import Settings
+
+
+@contextlib.contextmanager
+def use_clock(clock: Clock) -> Generator[None, None, None]:
+    """Have runs that start in this block live by another clock; for tests."""
+    global _clock  # noqa: PLW0603 - runs start in any thread
+    former, _clock = _clock, clock
+    try:
+        yield
+    finally:
+        _clock = former
+
+
+_clock: Clock = SYSTEM_CLOCK
+_runners: dict[tuple[object, ...], LocalRunner] = {}
+_runners_lock = threading.Lock()
+
+
+def local_runner(settings: Settings) -> LocalRunner:
+    """Return this process's runner for a store, always the same for the same settings.
+
+    A forked child gets runners of its own: threads and leases do not survive a fork.
+    """
+    clock = _clock
+    key = (
+        os.getpid(),
+        id(clock),
+        settings.store_url,
+        settings.artifact_store,
+        settings.allow_pickle,
+        settings.capture_logs,
+        settings.lease_seconds,
+        settings.lease_renew_seconds,
+    )
+    runner = _runners.get(key)
+    if runner is None:
+        with _runners_lock:
+            runner = _runners.get(key)
+            if runner is None:
+                runner = _runners[key] = LocalRunner(settings, clock=clock)
+                interrupt.watch(all_in_flight)
+    return runner
+
+
+def runner_of(run: Run) -> LocalRunner:
+    """Return the runner that a run belongs to, whatever the settings are by now."""
+    for runner in list(_runners.values()):
+        if runner.services is run.services:
+            return runner
+    message = "a run belongs to no runner of this process"
+    raise AssertionError(message)
+
+
+def all_in_flight() -> list[LocalRun]:
+    """Return the runs in flight on all stores of this process."""
+    runners = [runner for key, runner in list(_runners.items()) if key[0] == os.getpid()]
+    return [local for runner in runners for local in runner.in_flight()]
