@@ -142,9 +142,9 @@ def decode(encoded: Encoded, *, allow_pickle: bool = True) -> Any:
     try:
         # Every tag is under the key 0, whose byte is zero: without one there is nothing to lift.
         if 0 not in encoded.data:
-            return with_whole_stack(lambda: unpack(encoded.data))
+            return with_whole_stack(lambda: unpack(encoded.data), reads=True)
         return with_whole_stack(
-            lambda: Lifting(allow_pickle=allow_pickle).lift(unpack(encoded.data))
+            lambda: Lifting(allow_pickle=allow_pickle).lift(unpack(encoded.data)), reads=True
         )
     except Unreadable as error:
         message = f"a kept value cannot be read: {error}."
