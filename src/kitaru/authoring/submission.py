@@ -239,6 +239,7 @@ def _run_child(
         label=f"{kind_prefix(CallKind.CHILD)}{flow.name}",
         ordinal=scope.next_ordinal(f"{kind_prefix(CallKind.CHILD)}{flow.name}"),
         ordered=scope.ordered,
+        placed=scope.placed,
         upstreams=scope.upstreams(),
     )
     settle(child_call)

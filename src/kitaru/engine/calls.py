@@ -55,6 +55,7 @@ class Call:
         arguments: By parameter name, bound and with defaults, for the fingerprint.
         args: As they were given, for the body.
         ordered: Whether the scope was ordered then.
+        placed: Whether it was a task that had not paused yet.
         upstreams: Positions that it follows from.
         label: What its position counts in place of the name: the id that user code gave it, or the
             child flow that it starts.
@@ -72,6 +73,7 @@ class Call:
     ordinal: int
     kind: CallKind = CallKind.CHECKPOINT
     ordered: bool
+    placed: bool
     upstreams: tuple[str, ...]
     call_id: str = ""
     position: str = ""

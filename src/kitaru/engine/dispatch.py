@@ -55,6 +55,7 @@ def open_call(
         label=label,
         ordinal=scope.next_ordinal(label or spec.name),
         ordered=scope.ordered,
+        placed=scope.placed,
         upstreams=scope.upstreams(),
         call_id=label or "",
     )

@@ -108,6 +108,7 @@ class Journal:
         fingerprint: bytes,
         *,
         ordered: bool,
+        placed: bool = False,
         kind: CallKind = CallKind.CHECKPOINT,
         anonymous: bool = False,
         label: str | None = None,
@@ -120,6 +121,8 @@ class Journal:
             ordinal: Which call of that name in the scope it is.
             fingerprint: Of its name and arguments.
             ordered: Whether the scope is ordered where the call stands.
+            placed: Whether it is a task's call before the task's first pause. Tasks are mostly created in
+                program order, so another scope is looked at only if this one has other arguments here.
             kind: What the call is; a checkpoint and a flow may have the same name.
             anonymous: Whether it has no arguments, so that only its place tells it from others.
             label: The name that the position counts, if it is not the checkpoint's own (`id=`).
@@ -131,6 +134,7 @@ class Journal:
             return Match(position)
         with self._lock:
             here = self._recorded.get(position)
+            is_another = here is not None and here.fingerprint != fingerprint
             if here is not None and (
                 position in self._used or here.name != name or here.kind is not kind
             ):
@@ -139,7 +143,8 @@ class Journal:
                 self._used.add(position)
                 return Match(position, here)
             moved = self._unused(prefix, kind, name, fingerprint)
-            if moved is None and (self._code_changed or not (ordered or anonymous)):
+            may_roam = not (ordered or anonymous) and (not placed or is_another)
+            if moved is None and (self._code_changed or may_roam):
                 moved = self._unused(None, kind, name, fingerprint)
             if moved is not None:
                 self._used.add(moved.position)

@@ -88,6 +88,7 @@ def settle(call: Call) -> None:
         call.ordinal,
         call.fingerprint,
         ordered=call.ordered,
+        placed=call.placed,
         kind=call.kind,
         anonymous=call.spec.ignore.issuperset(call.arguments),
         label=call.label,

@@ -34,6 +34,8 @@ class Scope:
     """A thread of program order within a run.
 
     Attributes:
+        placed: Whether a task has not paused yet, so that only the order in which tasks were created says
+            which calls stand here.
         unheard: On the root, positions of the children whose end the flow has not heard of.
     """
 
@@ -45,6 +47,7 @@ class Scope:
         "_untaken",
         "ordered",
         "path",
+        "placed",
         "run",
         "unheard",
     )
@@ -55,6 +58,7 @@ class Scope:
         self.run = run
         self.path = path
         self.ordered = ordered
+        self.placed = False
         self._origin = frontier
         self._frontier: dict[str, None] = dict.fromkeys(frontier)
         self._ordinals: dict[str, itertools.count[int]] = {}
@@ -150,6 +154,10 @@ class Scope:
         if self.ordered:
             asyncio.get_running_loop().call_soon(self._lose_order)
 
+    def leave_place(self) -> None:
+        """Note that the task has paused for the first time."""
+        self.placed = False
+
     def _lose_order(self) -> None:
         self.ordered = False
 
@@ -188,6 +196,9 @@ class ScopedTaskFactory:
         else:
             context.run(current_scope.set, child)
             task = self._make(loop, coroutine, context, options)
+        # After the task's first step, which the loop has in its queue by now.
+        child.placed = True
+        loop.call_soon(child.leave_place)
         task.add_done_callback(lambda _: scope.join(child))
         return task
 
