@@ -12,6 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+# Under xdist the controller collects nothing, and would not hear of a hook further down.
+from tests.crash.conftest import pytest_terminal_summary as pytest_terminal_summary
+
 # Done at import, because modules under test may be imported before any fixture runs.
 # `KITARU_TEST_*` is not for Kitaru but for its tests (which database to use).
 for _name in [name for name in os.environ if name.startswith("KITARU_")]:
