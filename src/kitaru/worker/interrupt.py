@@ -7,6 +7,7 @@ shuts its thread pools down, because flows may still need them.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import importlib
 import os
@@ -94,11 +95,21 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
 
 def _wait_for_all() -> None:
     while _state.in_flight is not None and (running := _state.in_flight()):
+        local = running[0]
+        loop = local.run.loop
         try:
-            # In slices, so that the main thread gets to handle signals on every platform.
-            running[0].finished.exception(timeout=0.5)
+            if loop is not None and not loop.is_running() and not loop.is_closed():
+                # The script has stopped the loop that its flow runs on (`run_until_complete`).
+                loop.run_until_complete(_over(local))
+            else:
+                # In slices, so that the main thread gets to handle signals on every platform.
+                local.finished.exception(timeout=0.5)
         except TimeoutError:
             continue
+
+
+async def _over(local: LocalRun) -> None:
+    await asyncio.wait((asyncio.wrap_future(local.finished),))
 
 
 def _say(text: str) -> None:
