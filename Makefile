@@ -59,7 +59,7 @@ clean: ## Remove .venv and everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
 	find src tests $(wildcard examples benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp per purpose: `make demo` on a fresh machine installs seven small packages and no more.
+# A stamp per purpose: `make demo` on a fresh machine installs the core's few packages and no more.
 
 $(VENV)/.core: $(BIN)/python $(PACKAGE)
 	@echo "Installing kitaru into $(VENV) ..."

@@ -16,9 +16,20 @@ PACKAGE = Path(__file__).parent.parent / "src" / "kitaru"
 MAX_LINES = 500
 
 GROUND = frozenset(
-    {"_version", "errors", "ids", "clock", "model", "transitions", "retry", "faults", "code_ref"}
+    {
+        "_version",
+        "errors",
+        "ids",
+        "clock",
+        "model",
+        "statuses",
+        "transitions",
+        "retry",
+        "faults",
+        "code_ref",
+    }
 )
-SERVICES = frozenset({"blobs", "codec", "logs", "settings", "settings_rules"})
+SERVICES = frozenset({"blobs", "codec", "logs", "schemas", "settings", "settings_rules"})
 # An entry covers everything below it; `store.open_store` is one name, `store.contract` one module.
 STORE_FROM_OUTSIDE = frozenset({"store.open_store", "store.contract"})
 ROOT = frozenset({""})  # `import kitaru`, as users write it

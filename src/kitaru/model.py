@@ -1,4 +1,4 @@
-"""What the store keeps, as the rest of Kitaru sees it: frozen records and closed sets of words.
+"""What the store keeps, as the rest of Kitaru sees it: frozen records (`statuses.py` has their words).
 
 Records name things and carry bytes; nothing here knows SQL, and nothing here holds a user's value.
 Moments are microseconds since the epoch, UTC. `kitaru.client` turns records into what users read.
@@ -8,10 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TypeVar, dataclass_transform
 
 from kitaru.errors import FailureOrigin
+from kitaru.statuses import (
+    AttemptStatus,
+    CallKind,
+    CallStatus,
+    ExecutionStatus,
+    LogSource,
+    WaitKind,
+    WaitStatus,
+)
+
+__all__ = [
+    "INLINE_LIMIT", "ArtifactRecord", "AttemptRecord", "AttemptStatus", "Bundle", "CallKind", "CallRecord",
+    "CallStatus", "Claim", "Committed", "EventRecord", "ExecutionFilter", "ExecutionRecord",
+    "ExecutionStatus", "FailureRecord", "HeldLease", "JournalEntry", "LogLine", "LogSource",
+    "MetadataRecord", "NewExecution", "Outcome", "Resolution", "StoredValue", "WaitKind", "WaitRecord",
+    "WaitStatus", "Write", "positional_record", "record",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -34,62 +50,6 @@ def positional_record(cls: type[T]) -> type[T]:
 
 INLINE_LIMIT = 32 * 1024
 """Values of up to this many bytes lie in their row; larger ones in the blob store, under their digest."""
-
-
-class ExecutionStatus(StrEnum):
-    """Where an execution stands; `transitions.py` says what may follow what."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    WAITING = "waiting"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether nothing more will happen unless someone retries it."""
-        return self in {self.COMPLETED, self.FAILED, self.CANCELLED}
-
-    @property
-    def is_successful(self) -> bool:
-        """Whether it ended with a result."""
-        return self is ExecutionStatus.COMPLETED
-
-
-class CallStatus(StrEnum):
-    """Where a call stands.
-
-    `completed`, `cached` and `failed` are outcomes: recovery returns or raises them and does not run the
-    body. `running` and `pending` rows are for watching, and keep a call's id and attempts: `running` while
-    a body runs, `pending` for a failed call that a retry of the execution has reopened.
-    """
-
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    CACHED = "cached"
-    FAILED = "failed"
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether the row holds an outcome."""
-        return self in {self.COMPLETED, self.CACHED, self.FAILED}
-
-
-class CallKind(StrEnum):
-    """What kind of thing a journal row records."""
-
-    CHECKPOINT = "checkpoint"
-    CHILD = "child"  # a flow started inside a flow; the output is the child's execution id
-    VALUE = "value"  # `kitaru.now()` and its like
-
-
-class AttemptStatus(StrEnum):
-    """How one attempt ended; a call's successful attempt is told by the call's own row."""
-
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
 
 
 @positional_record
@@ -153,6 +113,8 @@ class ExecutionRecord:
         retries_left: How many more times a failure is retried without anyone's doing.
         runnable_at: Not claimed before then.
         status_reason: Why it is in this status, where the status alone does not say.
+        origin_id: The execution that this one replays; it may have been deleted since.
+        replay_plan: What of it runs again, as JSON values; `engine/replay.py` reads it.
     """
 
     id: str
@@ -184,6 +146,8 @@ class ExecutionRecord:
     started_at: int | None
     ended_at: int | None
     status_reason: str | None
+    origin_id: str | None = None
+    replay_plan: Mapping[str, object] | None = None
 
 
 @record
@@ -198,7 +162,8 @@ class CallRecord:
         ordered: Whether program order alone decided that this call stands here.
         upstreams: Positions of the calls that it follows from.
         cache_key: Hash of what a later execution must share to reuse the result; None if not cacheable.
-        cached_from: `exec_id/position` of the call whose result was reused.
+        cached_from: `exec_id/position` of the call whose result was reused (`cached`, `reused`) or
+            replaced (`overridden`).
         epoch: Under which claim it was recorded.
     """
 
@@ -267,12 +232,52 @@ class EventRecord:
     created_at: int
 
 
-class LogSource(StrEnum):
-    """What a log line was written to."""
+@record
+class WaitRecord:
+    """What an execution waits for, and what came of it.
 
-    STDOUT = "stdout"
-    STDERR = "stderr"
-    LOGGING = "logging"
+    Attributes:
+        position: Of the call that waits; each has at most one row.
+        wait_id: What people read and type: the call's id.
+        schema: JSON Schema of the answer, as JSON text; None for a gate, which is only continued or aborted.
+        metadata: What the flow adds for those who answer, as JSON text.
+        wake_at: When the wait ends by itself: the moment of a timer, the expiry of a question.
+        child_id: The execution whose end is waited for.
+        asked_by: The process that asked (`Owner`), which may still be there to go on.
+        problem: Why the flow did not accept the answer before; the question is open again.
+        answer: JSON text.
+        resolved_by: Who answered or aborted, such as `user@host`.
+        resolved_via: From where: `prompt`, `cli`, `client`, `handle`, with the process.
+    """
+
+    exec_id: str
+    position: str
+    wait_id: str
+    name: str
+    kind: WaitKind
+    status: WaitStatus = WaitStatus.OPEN
+    question: str | None = None
+    schema: str | None = None
+    metadata: str = "{}"
+    wake_at: int | None = None
+    child_id: str | None = None
+    asked_by: str = ""
+    problem: str | None = None
+    created_at: int
+    answer: str | None = None
+    resolved_at: int | None = None
+    resolved_by: str | None = None
+    resolved_via: str | None = None
+
+
+@record
+class Resolution:
+    """What someone says to an open wait: an answer (`answered`) or that it is aborted (`aborted`)."""
+
+    status: WaitStatus
+    answer: str | None
+    by: str
+    via: str
 
 
 @record
@@ -301,6 +306,8 @@ class NewExecution:
         parent_epoch: The parent's claim under which the child is created; its loss refuses the child.
         parent_call: The parent's journal row for this child, written in the same commit; None if the
             child is started inside a checkpoint's body, whose own record is the journal's business.
+        origin_id: The execution that it replays.
+        calls: Journal rows to write in the same commit: the overridden calls of a replay.
     """
 
     id: str
@@ -318,6 +325,9 @@ class NewExecution:
     parent_epoch: int | None = None
     parent_call: CallRecord | None = None
     idempotency_key: str | None = None
+    origin_id: str | None = None
+    replay_plan: Mapping[str, object] | None = None
+    calls: tuple[CallRecord, ...] = ()
     max_recoveries: int = 10
     retries_left: int = 0
     created_at: int
@@ -338,7 +348,8 @@ class Outcome:
 
     `completed` carries a result, `failed` a failure; `pending` gives the execution back for someone to
     go on with, not before `runnable_at`. `pending` with a failure is an automatic retry: it spends one of
-    `retries_left` and makes the failed calls at `reopen` pending.
+    `retries_left` and makes the failed calls at `reopen` pending. `waiting` parks it until one of the waits
+    at `waits_for` is no longer open; if one is not open any more by now, it becomes `pending` instead.
     """
 
     status: ExecutionStatus
@@ -348,6 +359,7 @@ class Outcome:
     runnable_at: int | None = None
     ended_at: int | None = None
     reopen: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
 
 
 @record
@@ -364,6 +376,7 @@ class JournalEntry:
     artifacts: tuple[ArtifactRecord, ...] = ()
     metadata: tuple[MetadataRecord, ...] = ()
     events: tuple[EventRecord, ...] = ()
+    waits: tuple[WaitRecord, ...] = ()
     outcome: Outcome | None = None
 
 
@@ -410,4 +423,19 @@ class ExecutionFilter:
     stack: str | None = None
     tag: str | None = None
     parent_id: str | None = None
+    origin_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@record
+class Bundle:
+    """Everything that a store has of one execution, as it is exported and imported."""
+
+    execution: ExecutionRecord
+    calls: tuple[CallRecord, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
+    artifacts: tuple[ArtifactRecord, ...] = ()
+    metadata: tuple[MetadataRecord, ...] = ()
+    waits: tuple[WaitRecord, ...] = ()
+    events: tuple[EventRecord, ...] = ()
+    logs: tuple[LogLine, ...] = ()

@@ -24,15 +24,19 @@ from typing import Protocol
 from kitaru.model import (
     ArtifactRecord,
     AttemptRecord,
+    Bundle,
     CallRecord,
     Claim,
     Committed,
     EventRecord,
     ExecutionFilter,
     ExecutionRecord,
+    ExecutionStatus,
     HeldLease,
     LogLine,
     MetadataRecord,
+    Resolution,
+    WaitRecord,
     Write,
 )
 
@@ -98,10 +102,10 @@ class Executions(Protocol):
         """Remove an execution with its journal, logs, artifacts and events, and its descendants.
 
         Blobs stay; other executions may name them. What an unfinished ancestor has started stays too:
-        its recovery asks for the results of its children.
+        its recovery asks for the results of its children. So does what an unfinished replay reads.
 
         Raises:
-            KitaruStateError: It, a descendant or an ancestor is not finished.
+            KitaruStateError: It, a descendant, an ancestor or a replay of one of them is not finished.
         """
         ...
 
@@ -177,11 +181,19 @@ class Journal(Protocol):
         artifacts are added, those already there are left; events are appended. Metadata replaces the
         same key. An outcome ends the claim: status, result or failure, `ended_at`, no owner. It becomes
         what it says even if a cancel was asked for meanwhile, except that a release to `pending` or
-        `waiting` then becomes `cancelled`.
+        `waiting` then becomes `cancelled`. `waiting` becomes `pending`, runnable at once, if a wait at
+        `waits_for` is no longer open. Wait rows replace what their position had, except that an open
+        question with the same text, schema and metadata keeps its `created_at`, and that a row is left
+        alone if it was resolved and the new one is the same question as before without a `problem`.
+        A child wait whose child has finished is written as answered.
+
+        Whenever an execution ends, here or by the methods above and below, its open waits become
+        `closed`, and a wait for it becomes `answered`: a parent that was `waiting` becomes `pending`.
+        Reopening a call (`reopen`, `retry_execution`) also makes its wait open again, without `wake_at`.
 
         `NewExecution`: if an execution of the same project and flow has the same idempotency key, or
         one has the same parent and parent position, that one is returned and nothing is written, not
-        even `parent_call`. The same `id` again gives the execution that it has created. If
+        even `parent_call` or `calls`. The same `id` again gives the execution that it has created. If
         `parent_epoch` is given and no longer current, `held` is False. If the parent has a cancel
         request, `held` is True, `cancel_requested` is True, and nothing is written; `execution` is then
         what an earlier creation left, or None. An unknown parent raises `KitaruNotFoundError`. It is
@@ -221,6 +233,88 @@ class Journal(Protocol):
         ...
 
 
+class Waits(Protocol):
+    """Keep what executions wait for, and wake them."""
+
+    def list_waits(
+        self, exec_id: str, *, positions: Sequence[str] | None = None
+    ) -> list[WaitRecord]:
+        """Return an execution's waits of every kind and status, in the order in which they were asked.
+
+        Args:
+            exec_id: The execution.
+            positions: Only at these positions.
+        """
+        ...
+
+    def list_open_waits(
+        self, project: str, *, limit: int, after: tuple[int, str, str] | None = None
+    ) -> list[WaitRecord]:
+        """Return a project's open questions, oldest first by `(created_at, exec_id, position)`.
+
+        Args:
+            project: Only of this project's executions.
+            limit: At most so many.
+            after: The last key of the page before.
+        """
+        ...
+
+    def resolve_wait(
+        self, exec_id: str, position: str, resolution: Resolution, *, now: int
+    ) -> WaitRecord:
+        """Answer or abort an open question; the first one wins. A waiting execution becomes `pending`.
+
+        The answer is kept as it is given: whoever calls this has checked it against the schema. A
+        question whose `wake_at` has passed is still answered if nobody has noticed yet.
+
+        Raises:
+            KitaruNotFoundError: The execution has no wait there, or does not exist.
+            KitaruStateError: The wait is not an open question; the message says since when, and by whom.
+        """
+        ...
+
+    def wake_due(self, *, now: int, limit: int, exec_ids: Sequence[str] | None = None) -> list[str]:
+        """End open waits whose `wake_at` has come: timers are answered, questions expire.
+
+        Their executions, if `waiting`, become `pending`, runnable at once. Safe to repeat and to race.
+
+        Args:
+            now: The present moment.
+            limit: At most so many waits, the most overdue first.
+            exec_ids: Only of these executions.
+
+        Returns:
+            The ids of the executions concerned, each once.
+        """
+        ...
+
+    def find_pending_ids(
+        self, *, now: int, limit: int, exec_ids: Sequence[str] | None = None
+    ) -> list[str]:
+        """Return ids of pending executions whose `runnable_at` has come, the longest due first."""
+        ...
+
+    def get_statuses(self, exec_ids: Sequence[str]) -> dict[str, ExecutionStatus]:
+        """Return where these executions stand; those that do not exist are missing."""
+        ...
+
+
+class Archive(Protocol):
+    """Bring in what another store has exported."""
+
+    def import_executions(self, bundles: Sequence[Bundle]) -> None:
+        """Add finished executions with all their rows, exactly as they are, in one transaction.
+
+        Blobs must be there already. Parents stand before their children. A `parent_id` of an execution
+        that is neither in the bundles nor here is dropped, together with its `parent_position`; an
+        `idempotency_key` that is taken here is dropped.
+
+        Raises:
+            KitaruStateError: One of them is here already, or is not finished; nothing is written.
+        """
+        ...
+
+
 class Logs(Protocol):
     """Keep what runs print and tell, for watching."""
 
@@ -246,6 +340,10 @@ class Logs(Protocol):
         """
         ...
 
+    def append_events(self, events: Sequence[tuple[str, EventRecord]]) -> None:
+        """Add events, each with its execution's id. Those of unknown executions are dropped silently."""
+        ...
+
     def list_events(
         self, exec_id: str, *, after: int = 0, limit: int | None = None
     ) -> list[tuple[int, EventRecord]]:
@@ -268,7 +366,7 @@ class Writer(Protocol):
         ...
 
 
-class Store(Executions, Leases, Journal, Logs, Protocol):
+class Store(Executions, Leases, Journal, Waits, Archive, Logs, Protocol):
     """All of it, and a life of its own."""
 
     @property
