@@ -46,6 +46,8 @@ FAILURE = FailureRecord(
     positions=("fetch#1",),
 )
 
+WITH_OUTPUT = {CallStatus.COMPLETED, CallStatus.CACHED, CallStatus.REUSED, CallStatus.OVERRIDDEN}
+
 _numbers = count(1)
 
 
@@ -87,7 +89,7 @@ def call(position: str = "fetch#1", **fields: Any) -> CallRecord:
         "ordered": True,
         "status": status,
         "inputs": None,
-        "output": INLINE if status in {CallStatus.COMPLETED, CallStatus.CACHED} else None,
+        "output": INLINE if status in WITH_OUTPUT else None,
         "failure": FAILURE if status is CallStatus.FAILED else None,
         "upstreams": (),
         "cache_key": None,

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def test_second_migration_runs_when_a_store_is_opened_by_the_version_that_has_it
     with_one = SQLiteStore(path)
     execution = create(with_one)
     with_one.close()
-    more = (*known_migrations("sqlite"), SECOND)
+    known = known_migrations("sqlite")
+    more = (*known, replace(SECOND, number=len(known) + 1))
     monkeypatch.setattr("kitaru.store.sqlite_schema.known_migrations", lambda _: more)
 
     with_two = SQLiteStore(path)
@@ -114,7 +116,7 @@ def test_store_of_a_newer_version_is_left_as_it_is_to_the_byte(tmp_path: Path) -
     change(path, "INSERT INTO kitaru_migration VALUES (9, 'from_the_future', 'x', 0)")
     before = path.read_bytes()
 
-    with pytest.raises(KitaruBackendError, match=r"schema version 9, but .* up to 1") as raised:
+    with pytest.raises(KitaruBackendError, match=r"schema version 9, but .* up to 2") as raised:
         SQLiteStore(path)
 
     assert path.read_bytes() == before
@@ -139,8 +141,9 @@ def test_failing_migration_leaves_nothing_behind(
     path = tmp_path / "kitaru.db"
     SQLiteStore(path).close()
     before = schema(path)
-    broken = Migration(2, "broken", "CREATE TABLE b (x INTEGER); CREATE TABLE a (", "2" * 64)
-    more = (*known_migrations("sqlite"), broken)
+    known = known_migrations("sqlite")
+    script = "CREATE TABLE b (x INTEGER); CREATE TABLE a ("
+    more = (*known, Migration(len(known) + 1, "broken", script, "2" * 64))
     monkeypatch.setattr("kitaru.store.sqlite_schema.known_migrations", lambda _: more)
 
     with pytest.raises(KitaruBackendError):
@@ -185,7 +188,9 @@ def test_fault_points_of_migrations_fire_in_order(tmp_path: Path) -> None:
     finally:
         faults.arm(None)
 
-    assert struck == ["migration.inside", "migration.after_commit"]
+    assert struck == ["migration.inside", "migration.after_commit"] * len(
+        known_migrations("sqlite")
+    )
 
 
 def test_migration_that_another_process_has_just_applied_is_not_applied_again(

@@ -28,7 +28,9 @@ SORTED = {
     "list_calls",
     "list_running",
     "list_unfinished",
+    "list_waits",
     "find_unfinished_in_tree",
+    "find_unfinished_replay",
     "find_cached_call",
 }
 
@@ -46,7 +48,7 @@ def plan(store: SQLiteStore, text: str, arguments: list[Any]) -> list[str]:
 
 def full_scans(steps: list[str]) -> list[str]:
     # A scan of json_each, of a recursive query's queue or of constants costs what it was given.
-    tables = ("execution", "call", "attempt", "artifact", "metadata", "log_line", "event")
+    tables = ("execution", "call", "attempt", "artifact", "metadata", "log_line", "event", "wait")
     return [step for step in steps if step.startswith("SCAN") and step.split()[1] in tables]
 
 

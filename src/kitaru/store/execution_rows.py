@@ -49,6 +49,8 @@ def execution_from_row(row: Row) -> ExecutionRecord:
         started_at=row[32],
         ended_at=row[33],
         status_reason=row[34],
+        origin_id=row[35],
+        replay_plan=None if row[36] is None else _decode_spec(row[36]),
     )
 
 
@@ -82,6 +84,8 @@ def execution_to_row(new: NewExecution) -> Row:
         new.created_at,
         new.created_at,
         None if claim is None else new.created_at,
+        new.origin_id,
+        None if new.replay_plan is None else plan_to_json(new.replay_plan),
     )
 
 
@@ -118,6 +122,8 @@ def created_execution(new: NewExecution) -> ExecutionRecord:
         started_at=None if claim is None else new.created_at,
         ended_at=None,
         status_reason=None,
+        origin_id=new.origin_id,
+        replay_plan=new.replay_plan,
     )
 
 
@@ -127,8 +133,21 @@ def spec_to_json(spec: Mapping[str, object]) -> str:
     Raises:
         KitaruUsageError: It holds something that JSON cannot express.
     """
+    return _to_json("an execution spec", spec)
+
+
+def plan_to_json(plan: Mapping[str, object]) -> str:
+    """Return a replay plan as JSON text.
+
+    Raises:
+        KitaruUsageError: It holds something that JSON cannot express.
+    """
+    return _to_json("a replay plan", plan)
+
+
+def _to_json(what: str, values: Mapping[str, object]) -> str:
     try:
-        return msgspec.json.encode(spec).decode()
+        return msgspec.json.encode(values).decode()
     except (TypeError, UnicodeEncodeError, msgspec.MsgspecError) as error:
-        message = f"an execution spec must hold JSON values only: {error}. Got: {spec!r}"
+        message = f"{what} must hold JSON values only: {error}. Got: {values!r}"
         raise KitaruUsageError(message) from error

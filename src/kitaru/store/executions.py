@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from kitaru.errors import KitaruNotFoundError, KitaruStateError
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.store.database import Session
 from kitaru.store.execution_rows import execution_from_row
 from kitaru.store.listing import count_statement, list_statement
+from kitaru.store.waits import end_waits, reopen_wait
 from kitaru.transitions import refuse
 
 # The last code point there is: what sorts before `prefix + this` and not before `prefix` begins with it.
@@ -65,7 +68,8 @@ def request_cancel(session: Session, exec_id: str, by: str, now: int) -> Executi
     status = _status(session, exec_id)
     if status.is_finished:
         refuse("cancelled", exec_id, status, "unfinished")
-    session.run("cancel_tree", now, by, exec_id)
+    asked = session.rows("cancel_tree", now, by, exec_id)
+    end_waits(session, [found for found, ended_at in asked if ended_at is not None])
     return get_execution(session, exec_id)
 
 
@@ -90,7 +94,21 @@ def delete_execution(session: Session, exec_id: str) -> None:
             f" may need it to go on. Cancel that with `kitaru executions cancel {found}`, or wait for it."
         )
         raise KitaruStateError(message)
+    replay = session.row("find_unfinished_replay", exec_id)
+    if replay is not None:
+        found, status, origin = replay
+        message = (
+            f"execution {exec_id!r} cannot be deleted while {found!r}, a replay of {origin!r}, is {status},"
+            f" which may read it. Cancel that with `kitaru executions cancel {found}`, or wait for it."
+        )
+        raise KitaruStateError(message)
     session.run("delete_tree", exec_id)
+
+
+def get_statuses(session: Session, exec_ids: Sequence[str]) -> dict[str, ExecutionStatus]:
+    """Return where those of these executions stand that exist."""
+    rows = session.rows("get_statuses", msgspec.json.encode(list(exec_ids)).decode())
+    return {exec_id: ExecutionStatus(status) for exec_id, status in rows}
 
 
 def _has_tag(session: Session) -> str:
@@ -111,6 +129,8 @@ def _unknown(exec_id: str) -> KitaruNotFoundError:
 
 
 def reopen_calls(session: Session, exec_id: str, positions: Sequence[str]) -> None:
-    """Make failed calls pending, so that the next run of the flow runs their bodies again."""
-    if positions:
-        session.run_many("reopen_call", [(exec_id, position) for position in positions])
+    """Make failed calls pending, so that the next run of the flow runs their bodies or asks again."""
+    for position in positions:
+        # What did not fail keeps its outcome, and an answer that the flow has not heard of yet is kept too.
+        if session.run("reopen_call", exec_id, position):
+            reopen_wait(session, exec_id, position)

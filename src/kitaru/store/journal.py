@@ -41,6 +41,7 @@ from kitaru.store.rows import (
     failure_to_json,
     metadata_from_row,
 )
+from kitaru.store.waits import end_waits, record_waits, wake_unless_open
 
 _HELD = Committed(held=True)
 _HELD_AND_CANCELLED = Committed(held=True, cancel_requested=True)
@@ -102,12 +103,23 @@ class _Batch:
             self._add("record_metadata", rows)
         if entry.events:
             self._add("record_event", [event_to_row(exec_id, event) for event in entry.events])
+        if entry.waits:
+            record_waits(self._session, exec_id, entry.waits)
         if entry.outcome is not None:
-            columns = _outcome_columns(entry.outcome, is_cancelled=fence.cancel_requested)
-            self._session.run("record_outcome", *columns, exec_id, epoch)
-            self._reopened.append((exec_id, entry.outcome.reopen))
+            self._end(entry, entry.outcome, is_cancelled=fence.cancel_requested)
             self._fences[exec_id, epoch] = _LOST
         return fence
+
+    def _end(self, entry: JournalEntry, outcome: Outcome, *, is_cancelled: bool) -> None:
+        exec_id = entry.exec_id
+        status, *columns = _outcome_columns(outcome, is_cancelled=is_cancelled)
+        self._session.run("record_outcome", status.value, *columns, exec_id, entry.epoch)
+        if status in _ENDS:
+            end_waits(self._session, (exec_id,))
+        elif status is ExecutionStatus.WAITING:
+            wake_unless_open(self._session, exec_id, outcome.waits_for)
+        if outcome.reopen:
+            self._reopened.append((exec_id, outcome.reopen))
 
     def add_execution(self, new: NewExecution) -> Committed:
         cancel_requested = False
@@ -125,6 +137,8 @@ class _Batch:
             return Committed(held=True, cancel_requested=cancel_requested, execution=existing)
         if new.parent_call is not None and new.parent_id is not None:
             self._add_calls(new.parent_id, (new.parent_call,))
+        if new.calls:
+            self._add_calls(new.id, new.calls)
         return Committed(held=True, execution=created_execution(new), created=True)
 
     def write(self) -> None:
@@ -168,7 +182,7 @@ def _outcome_columns(outcome: Outcome, *, is_cancelled: bool) -> Row:
         raise KitaruUsageError(message)
     result = outcome.result
     return (
-        status.value,
+        status,
         None if result is None else result.codec,
         None if result is None else result.data,
         None if result is None else result.digest,

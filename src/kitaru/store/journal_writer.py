@@ -274,7 +274,7 @@ def _weight(write: Write) -> int:
         if write.outcome is not None:
             values.append(write.outcome.result)
     else:
-        values = [write.inputs]
+        values = [write.inputs, *(call.output for call in write.calls)]
     return sum(len(value.data) for value in values if value is not None and value.data is not None)
 
 

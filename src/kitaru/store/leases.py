@@ -13,6 +13,7 @@ import msgspec
 from kitaru.model import Claim, ExecutionRecord, HeldLease
 from kitaru.store.database import Session
 from kitaru.store.execution_rows import execution_from_row
+from kitaru.store.waits import end_waits
 
 
 def is_anything_claimable(session: Session, now: int) -> bool:
@@ -52,6 +53,14 @@ def list_unfinished(session: Session, limit: int) -> list[ExecutionRecord]:
     return [execution_from_row(row) for row in session.rows("list_unfinished", limit)]
 
 
+def find_pending_ids(
+    session: Session, now: int, limit: int, exec_ids: Sequence[str] | None
+) -> list[str]:
+    """Return what a claim would win now, the longest due first."""
+    rows = session.rows("find_pending_ids", now, _json(exec_ids), limit)
+    return [exec_id for (exec_id,) in rows]
+
+
 def is_anything_reapable(session: Session, now: int) -> bool:
     """Return whether a lease has expired, without asking for the right to write."""
     return session.row("is_anything_reapable", now) is not None
@@ -62,7 +71,8 @@ def reap(
 ) -> list[ExecutionRecord]:
     """Take back executions whose runner is lost."""
     rows = session.rows("reap_executions", now, _json(dead_owners), _json(exec_ids))
-    reaped = map(execution_from_row, rows)
+    reaped = list(map(execution_from_row, rows))
+    end_waits(session, [execution.id for execution in reaped if execution.status.is_finished])
     return sorted(reaped, key=lambda execution: (execution.created_at, execution.id))
 
 

@@ -29,6 +29,7 @@ def conditions(where: ExecutionFilter, has_tag: str) -> tuple[list[str], list[ob
         ("status = ?", where.status and where.status.value),
         ("stack = ?", where.stack),
         ("parent_id = ?", where.parent_id),
+        ("origin_id = ?", where.origin_id),
         (has_tag, where.tag),
     ):
         if argument is not None:
@@ -64,8 +65,8 @@ def list_statement(
 
 def _parts(where: ExecutionFilter) -> list[ExecutionFilter]:
     # Indexes are sorted within one status. The database merges the six, reading of each what it needs;
-    # children of one parent are few and are sorted instead.
-    if where.status is not None or where.parent_id is not None:
+    # children of one parent are few and are sorted instead, replays of one origin lie in order.
+    if where.status is not None or where.parent_id is not None or where.origin_id is not None:
         return [where]
     return [replace(where, status=status) for status in ExecutionStatus]
 

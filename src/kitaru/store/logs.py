@@ -8,7 +8,7 @@ import msgspec
 
 from kitaru.model import EventRecord, LogLine
 from kitaru.store.database import Session
-from kitaru.store.log_rows import event_from_row, log_from_row, log_to_row
+from kitaru.store.log_rows import event_from_row, event_to_row, log_from_row, log_to_row
 
 # The largest number of rows that either database can be asked for.
 _ALL = 2**63 - 1
@@ -17,6 +17,11 @@ _ALL = 2**63 - 1
 def append_logs(session: Session, lines: Sequence[LogLine]) -> None:
     """Add log lines; those of unknown executions are dropped."""
     session.run_many("append_log", [log_to_row(line) for line in lines])
+
+
+def append_events(session: Session, events: Sequence[tuple[str, EventRecord]]) -> None:
+    """Add events, each with its execution's id; those of unknown executions are dropped."""
+    session.run_many("append_event", [event_to_row(exec_id, event) for exec_id, event in events])
 
 
 def list_logs(

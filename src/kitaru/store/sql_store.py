@@ -13,17 +13,21 @@ from kitaru.model import (
     EventRecord,
     ExecutionFilter,
     ExecutionRecord,
+    ExecutionStatus,
     HeldLease,
     LogLine,
     MetadataRecord,
     NewExecution,
+    Resolution,
+    WaitRecord,
     Write,
 )
-from kitaru.store import executions, journal, logs
+from kitaru.store import executions, journal, logs, waits
 from kitaru.store.database import Database
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
 from kitaru.store.leases import (
     claim_executions,
+    find_pending_ids,
     is_anything_claimable,
     is_anything_reapable,
     list_running,
@@ -131,6 +135,39 @@ class SqlStore:
             lambda session: journal.find_cached_call(session, project, cache_key, since, besides)
         )
 
+    def list_waits(
+        self, exec_id: str, *, positions: Sequence[str] | None = None
+    ) -> list[WaitRecord]:
+        return self._database.read(lambda session: waits.list_waits(session, exec_id, positions))
+
+    def list_open_waits(
+        self, project: str, *, limit: int, after: tuple[int, str, str] | None = None
+    ) -> list[WaitRecord]:
+        return self._database.read(
+            lambda session: waits.list_open_waits(session, project, limit, after)
+        )
+
+    def resolve_wait(
+        self, exec_id: str, position: str, resolution: Resolution, *, now: int
+    ) -> WaitRecord:
+        return self._database.write(
+            lambda session: waits.resolve_wait(session, exec_id, position, resolution, now)
+        )
+
+    def wake_due(self, *, now: int, limit: int, exec_ids: Sequence[str] | None = None) -> list[str]:
+        # As for claims: who watches asks all the time.
+        if not self._database.read(lambda session: waits.is_anything_due(session, now, exec_ids)):
+            return []
+        return self._database.write(lambda session: waits.wake_due(session, now, limit, exec_ids))
+
+    def find_pending_ids(
+        self, *, now: int, limit: int, exec_ids: Sequence[str] | None = None
+    ) -> list[str]:
+        return self._database.read(lambda session: find_pending_ids(session, now, limit, exec_ids))
+
+    def get_statuses(self, exec_ids: Sequence[str]) -> dict[str, ExecutionStatus]:
+        return self._database.read(lambda session: executions.get_statuses(session, exec_ids))
+
     def append_logs(self, lines: Sequence[LogLine]) -> None:
         self._database.write(lambda session: logs.append_logs(session, lines))
 
@@ -145,6 +182,9 @@ class SqlStore:
         return self._database.read(
             lambda session: logs.list_logs(session, exec_id, positions, after, limit)
         )
+
+    def append_events(self, events: Sequence[tuple[str, EventRecord]]) -> None:
+        self._database.write(lambda session: logs.append_events(session, events))
 
     def list_events(
         self, exec_id: str, *, after: int = 0, limit: int | None = None

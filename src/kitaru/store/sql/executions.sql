@@ -6,7 +6,7 @@ SELECT
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan
 FROM execution
 WHERE id = :exec_id;
 
@@ -18,7 +18,7 @@ SELECT
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan
 FROM execution;
 
 -- name: find_execution_ids(prefix, beyond, limit)
@@ -29,19 +29,19 @@ WHERE id >= :prefix AND id < :beyond
 ORDER BY id
 LIMIT :limit;
 
--- name: insert_execution(exec_id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at, inputs_codec, inputs_data, inputs_digest, inputs_size, stack, spec, tags, parent_id, parent_position, idempotency_key, max_recoveries, retries_left, runnable_at, created_at, started_at)!
+-- name: insert_execution(exec_id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at, inputs_codec, inputs_data, inputs_digest, inputs_size, stack, spec, tags, parent_id, parent_position, idempotency_key, max_recoveries, retries_left, runnable_at, created_at, started_at, origin_id, replay_plan)!
 -- A new execution, unless its id, its idempotency key or its place in its parent is taken.
 INSERT INTO execution (
     id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at,
     inputs_codec, inputs_data, inputs_digest, inputs_size,
     stack, spec, tags, parent_id, parent_position, idempotency_key, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at
+    runnable_at, created_at, started_at, origin_id, replay_plan
 )
 VALUES (
     :exec_id, :project, :flow, :code_ref, :code_root, :code_hash, :status, :epoch, :lease_owner, :lease_expires_at,
     :inputs_codec, :inputs_data, :inputs_digest, :inputs_size,
     :stack, :spec, :tags, :parent_id, :parent_position, :idempotency_key, 0, :max_recoveries, :retries_left,
-    :runnable_at, :created_at, :started_at
+    :runnable_at, :created_at, :started_at, :origin_id, :replay_plan
 )
 ON CONFLICT DO NOTHING;
 
@@ -77,13 +77,13 @@ SET
     cancel_requested_at = NULL, cancel_requested_by = NULL, recoveries = 0, runnable_at = :now
 WHERE id = :exec_id AND status = 'failed';
 
--- name: reopen_call(exec_id, position)*!
+-- name: reopen_call(exec_id, position)!
 -- Let a failed call run again under its old id.
 UPDATE call
 SET status = 'pending', failure = NULL, ended_at = NULL
 WHERE execution_id = :exec_id AND position = :position AND status = 'failed';
 
--- name: cancel_tree(now, requested_by, exec_id)!
+-- name: cancel_tree(now, requested_by, exec_id)
 -- End what nobody runs, ask the others; a request that is already there stays as it is.
 UPDATE execution
 SET
@@ -103,7 +103,8 @@ WHERE status IN ('pending', 'running', 'waiting')
             INNER JOIN execution AS child ON child.parent_id = tree.id
         )
         SELECT tree.id FROM tree
-    );
+    )
+RETURNING id, ended_at;
 
 -- name: find_unfinished_in_tree(exec_id)
 -- Which of an execution and its descendants keep it from being deleted.
@@ -135,6 +136,36 @@ WITH RECURSIVE ancestor (id, parent_id, status) AS (
 SELECT ancestor.id, ancestor.status
 FROM ancestor
 WHERE ancestor.status IN ('pending', 'running', 'waiting')
+LIMIT 1;
+
+-- name: find_unfinished_replay(exec_id)
+-- Which replay may still read an execution's journal, or ask for the results of what it and its ancestors started.
+WITH RECURSIVE tree (id) AS (
+    SELECT CAST(:exec_id AS TEXT)
+    UNION
+    SELECT child.id
+    FROM tree
+    INNER JOIN execution AS child ON child.parent_id = tree.id
+),
+ancestor (id, parent_id) AS (
+    SELECT execution.id, execution.parent_id
+    FROM execution
+    WHERE execution.id = :exec_id
+    UNION
+    SELECT parent.id, parent.parent_id
+    FROM ancestor
+    INNER JOIN execution AS parent ON parent.id = ancestor.parent_id
+),
+member (id) AS (
+    SELECT tree.id FROM tree
+    UNION
+    SELECT ancestor.id FROM ancestor
+)
+SELECT replay.id, replay.status, replay.origin_id
+FROM member
+INNER JOIN execution AS replay ON replay.origin_id = member.id
+WHERE replay.status IN ('pending', 'running', 'waiting')
+ORDER BY replay.created_at, replay.id
 LIMIT 1;
 
 -- name: delete_tree(exec_id)!

@@ -13,7 +13,7 @@ SELECT
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan
 FROM execution
 WHERE status = 'running'
 ORDER BY created_at, id;
@@ -26,7 +26,7 @@ SELECT
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan
 FROM execution
 WHERE status IN ('pending', 'running', 'waiting')
 ORDER BY created_at, id

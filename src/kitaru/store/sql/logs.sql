@@ -8,6 +8,13 @@ SELECT
 FROM execution
 WHERE execution.id = :exec_id;
 
+-- name: append_event(exec_id, kind, position, payload, created_at)*!
+-- A fact for watchers, unless its execution is unknown.
+INSERT INTO event (execution_id, kind, position, payload, created_at)
+SELECT execution.id, :kind, :position, :payload, :created_at
+FROM execution
+WHERE execution.id = :exec_id;
+
 -- name: list_events(exec_id, after, limit)
 -- Events after a cursor.
 SELECT seq, kind, position, payload, created_at

@@ -33,7 +33,7 @@ RETURNING
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason;
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan;
 
 -- name: renew_leases(lease_expires_at, owner, leases)
 -- Push the expiry of those leases, given as pairs of id and epoch, that this owner still has.
@@ -79,4 +79,14 @@ RETURNING
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason;
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan;
+
+-- name: find_pending_ids(now, exec_ids, limit)
+-- What a claim would win now.
+SELECT id
+FROM execution INDEXED BY execution_pending
+WHERE status = 'pending'
+    AND runnable_at <= :now
+    AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))
+ORDER BY runnable_at, id
+LIMIT :limit;
