@@ -180,6 +180,49 @@ class Executions:
         worker.retry_execution(record.id)
         return self.get(record.id)
 
+    def resume(self, exec_id: str) -> Execution:
+        """Continue an execution in this process, in the background, that waits for nothing any more.
+
+        An answer makes an execution go on by itself wherever someone can run it; this is for when
+        nobody does.
+
+        Raises:
+            KitaruStateError: It still waits, it runs, or it has finished.
+        """
+        from kitaru import worker
+
+        record = self._find(exec_id)
+        worker.resume_execution(record.id)
+        return self.get(record.id)
+
+    def replay(
+        self,
+        exec_id: str,
+        *,
+        from_: str | None = None,
+        at: str | None = None,
+        overrides: Mapping[str, UserValue] | None = None,
+        code: Literal["current", "recorded"] = "current",
+        **flow_inputs: UserValue,
+    ) -> Execution:
+        """Start a new execution here from an old one's record, and return the new one.
+
+        The flow is the one that the old execution ran, as its code is now. `Flow.replay` says what runs
+        again.
+
+        Raises:
+            KitaruNotFoundError: There is no such execution, or its flow cannot be found here.
+            KitaruStateError: It is running, or a selector means no call or several.
+            KitaruUsageError: An override or an input is not acceptable.
+        """
+        from kitaru import worker
+
+        record = self._find(exec_id)
+        started = worker.replay_execution(
+            record.id, from_=from_, at=at, overrides=overrides, code=code, flow_inputs=flow_inputs
+        )
+        return self.get(started)
+
     @overload
     def recover(self, exec_id: str) -> Execution: ...
 

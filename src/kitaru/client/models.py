@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from kitaru.errors import FailureOrigin, KitaruStateError
 from kitaru.model import ExecutionStatus, StoredValue
@@ -30,6 +30,23 @@ class Source(Protocol):
 
     def recover_one(self, exec_id: str) -> Execution:
         """Continue an interrupted execution."""
+        ...
+
+    def resume(self, exec_id: str) -> Execution:
+        """Continue an execution that waits for nothing any more."""
+        ...
+
+    def replay(
+        self,
+        exec_id: str,
+        *,
+        from_: str | None = None,
+        at: str | None = None,
+        overrides: Mapping[str, UserValue] | None = None,
+        code: Literal["current", "recorded"] = "current",
+        **flow_inputs: UserValue,
+    ) -> Execution:
+        """Start a replay of an execution."""
         ...
 
     def cancel(self, exec_id: str) -> Execution:
@@ -245,6 +262,24 @@ class Execution:
     def cancel(self) -> Execution:
         """Ask for it to be cancelled, as `client.executions.cancel` does."""
         return self._source.cancel(self.exec_id)
+
+    def resume(self) -> Execution:
+        """Continue it in this process, as `client.executions.resume` does."""
+        return self._source.resume(self.exec_id)
+
+    def replay(
+        self,
+        *,
+        from_: str | None = None,
+        at: str | None = None,
+        overrides: Mapping[str, UserValue] | None = None,
+        code: Literal["current", "recorded"] = "current",
+        **flow_inputs: UserValue,
+    ) -> Execution:
+        """Start a replay of it in this process, as `client.executions.replay` does."""
+        return self._source.replay(
+            self.exec_id, from_=from_, at=at, overrides=overrides, code=code, **flow_inputs
+        )
 
     def list_checkpoints(self) -> tuple[CheckpointCall, ...]:
         """Return its calls as they are now."""
