@@ -15,6 +15,7 @@ from kitaru.statuses import (
     AttemptStatus,
     CallKind,
     CallStatus,
+    EventKind,
     ExecutionStatus,
     LogSource,
     WaitKind,
@@ -23,7 +24,7 @@ from kitaru.statuses import (
 
 __all__ = [
     "INLINE_LIMIT", "ArtifactRecord", "AttemptRecord", "AttemptStatus", "Bundle", "CallKind", "CallRecord",
-    "CallStatus", "Claim", "Committed", "EventRecord", "ExecutionFilter", "ExecutionRecord",
+    "CallStatus", "Claim", "Committed", "EventKind", "EventRecord", "ExecutionFilter", "ExecutionRecord",
     "ExecutionStatus", "FailureRecord", "HeldLease", "JournalEntry", "LogLine", "LogSource",
     "MetadataRecord", "NewExecution", "Outcome", "Resolution", "StoredValue", "WaitKind", "WaitRecord",
     "WaitStatus", "Write", "positional_record", "record",

@@ -91,3 +91,21 @@ class LogSource(StrEnum):
     STDOUT = "stdout"
     STDERR = "stderr"
     LOGGING = "logging"
+
+
+class EventKind(StrEnum):
+    """What Kitaru itself tells those who watch; user code's own kinds are other words."""
+
+    CHECKPOINT_STARTED = "kitaru.checkpoint.started"
+    CHECKPOINT_PROGRESS = "kitaru.checkpoint.progress"
+    CHECKPOINT_RETURNED = "kitaru.checkpoint.returned"
+    CHECKPOINT_FAILED = "kitaru.checkpoint.failed"
+    WAIT_ASKED = "kitaru.wait.asked"
+    WAIT_ANSWERED = "kitaru.wait.answered"
+    WAIT_ABORTED = "kitaru.wait.aborted"
+    WAIT_EXPIRED = "kitaru.wait.expired"
+    EXECUTION_COMPLETED = "kitaru.execution.completed"
+    EXECUTION_FAILED = "kitaru.execution.failed"
+    EXECUTION_CANCELLED = "kitaru.execution.cancelled"
+    DIVERGENCE = "divergence"  # a record and the flow's code contradict each other
+    GAP = "gap"  # events are missing here
