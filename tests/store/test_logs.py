@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from kitaru.model import LogSource
 from kitaru.store import Store
-from tests.store.records import NOW, create, log_line
+from tests.store.records import NOW, create, event, log_line
 
 
 def test_log_lines_are_returned_exactly_and_in_order(store: Store) -> None:
@@ -71,3 +71,17 @@ def test_log_is_narrowed_to_calls(store: Store) -> None:
     assert messages("a#1") == ["a#1", "a#1"]
     assert messages("", "b#1") == ["", "b#1"]
     assert messages() == []
+
+
+def test_oldest_events_of_an_execution_are_forgotten(store: Store) -> None:
+    execution, other = create(store), create(store)
+    kinds = ["divergence", "1", "2", "3", "4"]
+    store.append_events([(execution.id, event(kind)) for kind in kinds])
+    store.append_events([(other.id, event("kept"))])
+
+    store.prune_events(execution.id, keep=2)
+    store.prune_events(other.id, keep=2)
+
+    assert [kept.kind for _, kept in store.list_events(execution.id)] == ["divergence", "3", "4"]
+    assert [kept.kind for _, kept in store.list_events(other.id)] == ["kept"]
+    store.prune_events("nobody", keep=2)

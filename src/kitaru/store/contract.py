@@ -344,6 +344,10 @@ class Logs(Protocol):
         """Add events, each with its execution's id. Those of unknown executions are dropped silently."""
         ...
 
+    def prune_events(self, exec_id: str, *, keep: int) -> None:
+        """Forget all but an execution's newest `keep` events; `divergence` events stay."""
+        ...
+
     def list_events(
         self, exec_id: str, *, after: int = 0, limit: int | None = None
     ) -> list[tuple[int, EventRecord]]:

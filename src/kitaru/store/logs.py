@@ -24,6 +24,11 @@ def append_events(session: Session, events: Sequence[tuple[str, EventRecord]]) -
     session.run_many("append_event", [event_to_row(exec_id, event) for exec_id, event in events])
 
 
+def prune_events(session: Session, exec_id: str, keep: int) -> None:
+    """Forget all but the newest events of an execution."""
+    session.run("prune_events", exec_id, keep)
+
+
 def list_logs(
     session: Session,
     exec_id: str,

@@ -191,6 +191,9 @@ class SqlStore:
     ) -> list[tuple[int, EventRecord]]:
         return self._database.read(lambda session: logs.list_events(session, exec_id, after, limit))
 
+    def prune_events(self, exec_id: str, *, keep: int) -> None:
+        self._database.write(lambda session: logs.prune_events(session, exec_id, keep))
+
     def list_blob_digests(self) -> list[str]:
         return self._database.read(list_blob_digests)
 
