@@ -19,6 +19,8 @@ WHOLE_TABLES = {
     "find_duplicate_call_ids",
     "find_calls_from_the_future",
     "find_parent_cycles",
+    "find_waits_of_the_finished",
+    "find_waits_for_the_finished",
     "list_blob_digests",
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kitaru.store.contract import Executions, Journal, Leases, Logs, Store
+from kitaru.store.contract import Archive, Executions, Journal, Leases, Logs, Store, Waits
 from kitaru.store.opening import open_store
 
-__all__ = ["Executions", "Journal", "Leases", "Logs", "Store", "open_store"]
+__all__ = [
+    "Archive", "Executions", "Journal", "Leases", "Logs", "Store", "Waits", "open_store",
+]  # fmt: skip

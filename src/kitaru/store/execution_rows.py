@@ -10,7 +10,13 @@ import msgspec
 from kitaru.errors import KitaruUsageError
 from kitaru.model import ExecutionRecord, ExecutionStatus, NewExecution, StoredValue
 from kitaru.store.queries import Row
-from kitaru.store.rows import failure_from_json, words_from_json, words_to_json
+from kitaru.store.rows import (
+    failure_from_json,
+    failure_to_json,
+    value_columns,
+    words_from_json,
+    words_to_json,
+)
 
 _STATUS = {status.value: status for status in ExecutionStatus}
 
@@ -86,6 +92,42 @@ def execution_to_row(new: NewExecution) -> Row:
         None if claim is None else new.created_at,
         new.origin_id,
         None if new.replay_plan is None else plan_to_json(new.replay_plan),
+    )
+
+
+def record_to_row(execution: ExecutionRecord) -> Row:
+    """Return the parameters of `import_execution`."""
+    failure, plan = execution.failure, execution.replay_plan
+    return (
+        execution.id,
+        execution.project,
+        execution.flow,
+        execution.code_ref,
+        execution.code_root,
+        execution.code_hash,
+        execution.status.value,
+        execution.epoch,
+        *value_columns(execution.inputs),
+        *value_columns(execution.result),
+        None if failure is None else failure_to_json(failure),
+        execution.stack,
+        spec_to_json(execution.spec),
+        words_to_json(execution.tags),
+        execution.parent_id,
+        execution.parent_position,
+        execution.idempotency_key,
+        execution.cancel_requested_at,
+        execution.cancel_requested_by,
+        execution.recoveries,
+        execution.max_recoveries,
+        execution.retries_left,
+        execution.runnable_at,
+        execution.created_at,
+        execution.started_at,
+        execution.ended_at,
+        execution.status_reason,
+        execution.origin_id,
+        None if plan is None else plan_to_json(plan),
     )
 
 

@@ -32,6 +32,12 @@ def get_execution(session: Session, exec_id: str) -> ExecutionRecord:
     return execution
 
 
+def find_holder_of_key(session: Session, project: str, flow: str, key: str) -> str | None:
+    """Return the id of the execution that took an idempotency key, if one did."""
+    row = session.row("find_by_idempotency_key", project, flow, key)
+    return None if row is None else row[0]
+
+
 def find_execution_ids(session: Session, prefix: str, limit: int) -> list[str]:
     """Return ids that begin with `prefix`, in order."""
     rows = session.rows("find_execution_ids", prefix, prefix + _BEYOND, limit)

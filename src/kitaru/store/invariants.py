@@ -9,6 +9,10 @@ _CHECKS = {
     "find_calls_from_the_future": "call {1!r} of execution {0!r} was recorded under epoch {2}, which"
     " nobody has claimed",
     "find_parent_cycles": "execution {0!r} is among its own ancestors",
+    "find_waits_of_the_finished": "wait {1!r} of execution {0!r} is open, but the execution is {2}",
+    "find_waits_for_the_finished": "wait {1!r} of execution {0!r} is open, but execution {2!r}, for whose"
+    " end it waits, has finished or is gone",
+    "find_waiting_for_nothing": "execution {0!r} is waiting, but none of its waits is open",
 }
 
 

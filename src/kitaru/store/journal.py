@@ -28,7 +28,7 @@ from kitaru.model import (
 )
 from kitaru.store.database import Session
 from kitaru.store.execution_rows import created_execution, execution_to_row
-from kitaru.store.executions import find_execution, reopen_calls
+from kitaru.store.executions import find_execution, find_holder_of_key, reopen_calls
 from kitaru.store.log_rows import event_to_row
 from kitaru.store.queries import Row
 from kitaru.store.rows import (
@@ -70,6 +70,14 @@ def commit(session: Session, writes: Sequence[Write]) -> list[Committed]:
     return committed
 
 
+def restore(session: Session, entries: Sequence[JournalEntry]) -> None:
+    """Write what belongs to executions that have just been imported, finished, so that nobody claims them."""
+    batch = _Batch(session)
+    for entry in entries:
+        batch.add_rows(entry)
+    batch.write()
+
+
 class _Batch:
     """The rows of one transaction, gathered so that each table is written once."""
 
@@ -90,6 +98,14 @@ class _Batch:
             fence = self._fences[exec_id, epoch] = self._check_fence(exec_id, epoch)
         if not fence.held:
             return fence
+        self.add_rows(entry)
+        if entry.outcome is not None:
+            self._end(entry, entry.outcome, is_cancelled=fence.cancel_requested)
+            self._fences[exec_id, epoch] = _LOST
+        return fence
+
+    def add_rows(self, entry: JournalEntry) -> None:
+        exec_id = entry.exec_id
         if entry.calls:
             self._add_calls(exec_id, entry.calls)
         if entry.attempts:
@@ -105,10 +121,6 @@ class _Batch:
             self._add("record_event", [event_to_row(exec_id, event) for event in entry.events])
         if entry.waits:
             record_waits(self._session, exec_id, entry.waits)
-        if entry.outcome is not None:
-            self._end(entry, entry.outcome, is_cancelled=fence.cancel_requested)
-            self._fences[exec_id, epoch] = _LOST
-        return fence
 
     def _end(self, entry: JournalEntry, outcome: Outcome, *, is_cancelled: bool) -> None:
         exec_id = entry.exec_id
@@ -197,13 +209,14 @@ def _outcome_columns(outcome: Outcome, *, is_cancelled: bool) -> Row:
 
 def _find_existing(session: Session, new: NewExecution) -> ExecutionRecord | None:
     """Return the execution that already is what `new` was to become."""
-    row = None
+    found: str | None = None
     if new.idempotency_key is not None:
-        row = session.row("find_by_idempotency_key", new.project, new.flow, new.idempotency_key)
-    if row is None and new.parent_position is not None:
+        found = find_holder_of_key(session, new.project, new.flow, new.idempotency_key)
+    if found is None and new.parent_position is not None:
         row = session.row("find_by_parent_position", new.parent_id, new.parent_position)
+        found = None if row is None else row[0]
     # If neither, it is the same creation, tried again.
-    return find_execution(session, new.id if row is None else row[0])
+    return find_execution(session, found or new.id)
 
 
 def _refuse_second_results(session: Session, rows: Sequence[Row]) -> None:

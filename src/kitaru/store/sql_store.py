@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kitaru.model import (
     ArtifactRecord,
     AttemptRecord,
+    Bundle,
     CallRecord,
     Claim,
     Committed,
@@ -22,7 +23,7 @@ from kitaru.model import (
     WaitRecord,
     Write,
 )
-from kitaru.store import executions, journal, logs, waits
+from kitaru.store import archive, executions, journal, logs, waits
 from kitaru.store.database import Database
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
 from kitaru.store.leases import (
@@ -168,6 +169,10 @@ class SqlStore:
     def get_statuses(self, exec_ids: Sequence[str]) -> dict[str, ExecutionStatus]:
         return self._database.read(lambda session: executions.get_statuses(session, exec_ids))
 
+    def import_executions(self, bundles: Sequence[Bundle]) -> None:
+        self._database.reconnect_if_replaced()
+        self._database.write(lambda session: archive.import_executions(session, bundles))
+
     def append_logs(self, lines: Sequence[LogLine]) -> None:
         self._database.write(lambda session: logs.append_logs(session, lines))
 
@@ -186,13 +191,13 @@ class SqlStore:
     def append_events(self, events: Sequence[tuple[str, EventRecord]]) -> None:
         self._database.write(lambda session: logs.append_events(session, events))
 
+    def prune_events(self, exec_id: str, *, keep: int) -> None:
+        self._database.write(lambda session: logs.prune_events(session, exec_id, keep))
+
     def list_events(
         self, exec_id: str, *, after: int = 0, limit: int | None = None
     ) -> list[tuple[int, EventRecord]]:
         return self._database.read(lambda session: logs.list_events(session, exec_id, after, limit))
-
-    def prune_events(self, exec_id: str, *, keep: int) -> None:
-        self._database.write(lambda session: logs.prune_events(session, exec_id, keep))
 
     def list_blob_digests(self) -> list[str]:
         return self._database.read(list_blob_digests)

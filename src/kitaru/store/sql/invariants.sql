@@ -19,6 +19,31 @@ FROM execution
 INNER JOIN execution AS parent ON parent.id = execution.parent_id
 WHERE execution.id = parent.id OR parent.parent_id = execution.id;
 
+-- name: find_waits_of_the_finished()
+-- An execution that has ended waits for nothing.
+SELECT wait.execution_id, wait.wait_id, execution.status
+FROM wait
+INNER JOIN execution ON execution.id = wait.execution_id
+WHERE wait.status = 'open' AND execution.ended_at IS NOT NULL;
+
+-- name: find_waits_for_the_finished()
+-- The end of a child ends every wait for it.
+SELECT wait.execution_id, wait.wait_id, wait.child_id
+FROM wait
+LEFT OUTER JOIN execution AS child ON child.id = wait.child_id
+WHERE wait.status = 'open' AND wait.kind = 'child' AND (child.id IS NULL OR child.ended_at IS NOT NULL);
+
+-- name: find_waiting_for_nothing()
+-- What nobody and nothing will ever wake.
+SELECT execution.id
+FROM execution
+WHERE execution.status = 'waiting'
+    AND NOT EXISTS (
+        SELECT 1
+        FROM wait
+        WHERE wait.execution_id = execution.id AND wait.status = 'open'
+    );
+
 -- name: list_blob_digests()
 -- Every blob that some row names.
 SELECT inputs_digest FROM execution WHERE inputs_digest IS NOT NULL
