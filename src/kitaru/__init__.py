@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         log,
     )
     from kitaru.authoring.recorded import now, random, uuid4
+    from kitaru.authoring.waits import sleep, wait
     from kitaru.client import (
         ArtifactRef,
         CheckpointAttempt,
@@ -71,6 +72,7 @@ _HOMES = {
     "authoring.handle": ("FlowHandle",),
     "authoring.introspection": ("CallContext", "current_call", "current_execution_id", "log"),
     "authoring.recorded": ("now", "random", "uuid4"),
+    "authoring.waits": ("sleep", "wait"),
     "client": (
         "ArtifactRef",
         "CheckpointAttempt",
@@ -160,7 +162,9 @@ __all__ = [
     "now",
     "random",
     "save",
+    "sleep",
     "uuid4",
+    "wait",
 ]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +14,16 @@ from kitaru.authoring.flow import Flow
 from kitaru.authoring.handle import FlowHandle
 from kitaru.engine.context import current_scope
 from kitaru.engine.journal import OnDivergence
-from kitaru.model import AttemptRecord, CallRecord, EventRecord, ExecutionRecord
+from kitaru.model import (
+    AttemptRecord,
+    CallRecord,
+    EventRecord,
+    ExecutionRecord,
+    ExecutionStatus,
+    Resolution,
+    WaitRecord,
+    WaitStatus,
+)
 from kitaru.store.contract import Store
 from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
 from kitaru.worker.runners import local_runner
@@ -110,3 +122,48 @@ def execution(handle: FlowHandle[Any]) -> ExecutionRecord:
 def join(thread: threading.Thread) -> None:
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
+
+
+def open_waits(handle: FlowHandle[Any]) -> dict[str, WaitRecord]:
+    """Return the open waits of a run by their ids."""
+    found = store().list_waits(handle.exec_id)
+    return {wait.wait_id: wait for wait in found if wait.status is WaitStatus.OPEN}
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Return what a condition returns once it is true; what runs elsewhere needs a moment for it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.005)
+    return found
+
+
+def asked(handle: FlowHandle[Any], wait_id: str = "wait") -> WaitRecord:
+    """Wait until a run has asked a question, and return it."""
+    return until(lambda: open_waits(handle).get(wait_id))
+
+
+def parked(handle: FlowHandle[Any]) -> ExecutionRecord:
+    """Wait until a run waits and holds nothing, and return its row."""
+    until(lambda: execution(handle).status is ExecutionStatus.WAITING)
+    return execution(handle)
+
+
+def answer(
+    handle: FlowHandle[Any], value: object = None, wait_id: str = "wait", *, abort: bool = False
+) -> WaitRecord:
+    """Answer a run's open question as another process would: past every check and every hint."""
+    status = WaitStatus.ABORTED if abort else WaitStatus.ANSWERED
+    text = None if abort else json.dumps(value)
+    resolution = Resolution(status=status, answer=text, by="ann@desk", via="test")
+    position = asked(handle, wait_id).position
+    now = runner().services.clock.now()
+    return store().resolve_wait(handle.exec_id, position, resolution, now=now)
+
+
+def forget(handle: FlowHandle[Any]) -> None:
+    """Have this process forget an execution that has left it, as another process would not know it."""
+    leave(handle)
+    until(lambda: runner().services.watcher.expects(handle.exec_id))
+    runner().services.watcher._away.pop(handle.exec_id, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -19,6 +19,7 @@ from kitaru.authoring.functions import (
     is_whole_number,
 )
 from kitaru.authoring.handle import FlowHandle
+from kitaru.authoring.replaying import start_replay
 from kitaru.authoring.submission import RunOptions, submit_flow
 from kitaru.code_ref import CodeRef, import_root_of
 from kitaru.engine.journal import OnDivergence
@@ -143,6 +144,63 @@ class Flow(Generic[P, R]):
         options = self._options.overridden_by(kwargs)
         arguments = self.binder.bind(args, kwargs)
         return submit_flow(self, arguments, options)
+
+    def replay(
+        self,
+        exec_id: str,
+        *,
+        from_: str | None = None,
+        at: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        code: Literal["current", "recorded"] = "current",
+        stack: str | None = None,
+        image: object = None,
+        cache: bool | timedelta | None = None,
+        retries: int | None = None,
+        **flow_inputs: Any,
+    ) -> FlowHandle[R]:
+        """Start a new execution from an old one's record, with something changed; the old one stays.
+
+        Calls that are neither selected nor follow from what was selected, overridden or changed return
+        what they returned in the old execution, and their bodies do not run.
+
+        Args:
+            exec_id: The execution to replay: a finished or waiting one of this flow. How the id begins
+                is enough if no other begins so.
+            from_: The call to begin with: a call id, a position, or the name of a checkpoint or wait
+                that was called once. It and what follows from it runs again. Without it, a failed
+                execution goes on from where it failed, and of others only what overrides or changed
+                inputs ask for runs again.
+            at: The same as `from_`.
+            overrides: Values to put in the place of recorded ones: `checkpoint.<selector>` or
+                `wait.<name>`. What follows from them runs again, they themselves do not.
+            code: `current` runs the flow's code as it is now; `recorded` needs a deployment.
+            stack: Where to run.
+            image: For stacks that run containers.
+            cache: Whether checkpoints that do not say reuse results of other executions.
+            retries: How often a failed flow is tried again.
+            flow_inputs: Flow arguments to change; all others are as they were.
+
+        Durability: one commit. If it raises, nothing was started.
+
+        Raises:
+            KitaruNotFoundError: There is no such execution.
+            KitaruStateError: It is running, or of another flow; a selector means no call or several.
+            KitaruUsageError: An override or an input is not acceptable.
+            KitaruWaitValidationError: An overriding answer does not fit the wait's schema.
+            KitaruFeatureNotAvailableError: `code="recorded"`, and there is no deployment.
+        """
+        given = {"stack": stack, "image": image, "cache": cache, "retries": retries}
+        return start_replay(
+            self,
+            exec_id,
+            from_=from_,
+            at=at,
+            overrides=overrides,
+            code=code,
+            options=self._options.overridden_by(given),
+            flow_inputs=flow_inputs,
+        )
 
     def __repr__(self) -> str:
         return f"<flow {self.name!r}>"

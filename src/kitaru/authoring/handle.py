@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from kitaru.engine.context import current_scope
+from kitaru.engine.context import current_call, current_scope
 from kitaru.engine.failure import execution_error
+from kitaru.engine.owner import current_owner
 from kitaru.errors import KitaruContextError, KitaruStateError, KitaruTimeoutError, LeaseLost
-from kitaru.model import ExecutionRecord, ExecutionStatus, Outcome, StoredValue
+from kitaru.model import (
+    ExecutionRecord,
+    ExecutionStatus,
+    Outcome,
+    StoredValue,
+    WaitKind,
+    WaitRecord,
+)
 
 if TYPE_CHECKING:
     from kitaru.client.models import Execution, LogEntry
@@ -86,7 +95,8 @@ class FlowHandle(Generic[R_co]):
             elif (row := self._row()).status.is_finished:
                 return self._result(row)
             elif remaining is None or remaining > 0:
-                time.sleep(pause if remaining is None else min(pause, remaining))
+                with self._parked_with(row):
+                    time.sleep(pause if remaining is None else min(pause, remaining))
                 pause = min(pause * 2, _LAST_POLL_SECONDS)
                 self._check_own_run()
             if timeout is not None and time.monotonic() - began >= timeout:
@@ -123,6 +133,21 @@ class FlowHandle(Generic[R_co]):
 
         cancel(self._runner, self._exec_id)
 
+    def input(self, wait: str, value: object) -> None:
+        """Answer an open wait of the execution.
+
+        Args:
+            wait: Its name or id.
+            value: The answer; it is checked against the wait's schema.
+
+        Raises:
+            KitaruWaitValidationError: The answer does not fit; the wait stays open.
+            KitaruStateError: There is no such open wait, or someone was faster.
+        """
+        from kitaru.client import KitaruClient
+
+        KitaruClient().executions.input(self._exec_id, wait=wait, value=value)
+
     def logs(self) -> list[LogEntry]:
         """Return what the execution has printed and logged so far, oldest first."""
         from kitaru.client import KitaruClient
@@ -145,7 +170,8 @@ class FlowHandle(Generic[R_co]):
             elif (row := await asyncio.to_thread(self._row)).status.is_finished:
                 return self._result(row)
             else:
-                await asyncio.sleep(pause)
+                with self._parked_with(row):
+                    await asyncio.sleep(pause)
                 pause = min(pause * 2, _LAST_POLL_SECONDS)
                 self._check_own_run()
 
@@ -191,6 +217,34 @@ class FlowHandle(Generic[R_co]):
         scope = current_scope.get()
         if scope is not None:
             scope.run.check()
+
+    @contextlib.contextmanager
+    def _parked_with(self, child: ExecutionRecord) -> Generator[None]:
+        """Have the flow that waits for a child leave the process if that waits, and nothing else goes on."""
+        scope = current_scope.get()
+        is_own = self._parent is not None and scope is not None and scope.run is self._parent[0]
+        if not is_own or child.status is not ExecutionStatus.WAITING or current_call.get():
+            yield
+            return
+        assert scope is not None  # noqa: S101 - is_own
+        assert self._parent is not None  # noqa: S101 - is_own
+        parking, position = scope.run.parking, self._parent[1]
+        wait = WaitRecord(
+            exec_id=scope.run.exec_id,
+            position=position,
+            wait_id=position.rpartition("/")[2],
+            name=child.flow,
+            kind=WaitKind.CHILD,
+            child_id=child.id,
+            asked_by=str(current_owner()),
+            created_at=scope.run.clock.now(),
+        )
+        parking.block(scope, wait, 0.0)
+        try:
+            yield
+            parking.leave()
+        finally:
+            parking.unblock(position)
 
     def _result(self, row: ExecutionRecord) -> R_co:
         if self._local is not None:

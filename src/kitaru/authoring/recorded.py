@@ -5,6 +5,7 @@ from __future__ import annotations
 import random as _random
 import uuid as _uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -53,10 +54,12 @@ def _recorded(name: str, make: Callable[[], T]) -> T:
     run.check()
     full_name = f"{kind_prefix(CallKind.VALUE)}{name}"
     fingerprint = fingerprint_of(full_name, b"")
+    prefix = f"{scope.path}/" if scope.path else ""
+    ordinal = scope.next_ordinal(full_name)
     match = run.journal.match(
-        f"{scope.path}/" if scope.path else "",
+        prefix,
         full_name,
-        scope.next_ordinal(full_name),
+        ordinal,
         fingerprint,
         ordered=scope.ordered,
         kind=CallKind.VALUE,
@@ -66,6 +69,22 @@ def _recorded(name: str, make: Callable[[], T]) -> T:
     if match.record is not None and match.record.output is not None:
         recorded: Any = values.load(match.record.output)
         return recorded
+    if run.replay is not None:
+        found = run.replay.look_up(
+            run.epoch,
+            match.position,
+            prefix=prefix,
+            name=full_name,
+            ordinal=ordinal,
+            fingerprint=fingerprint,
+            ordered=scope.ordered,
+            kind=CallKind.VALUE,
+            anonymous=True,
+        )
+        if found.record is not None and found.record.output is not None:
+            run.recorder.keep_value(replace(found.record, call_id=match.position))
+            taken: Any = values.load(found.record.output)
+            return taken
     value = make()
     moment = run.clock.now()
     run.recorder.keep_value(

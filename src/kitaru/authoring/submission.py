@@ -111,18 +111,19 @@ def submit_flow(
     if scope is None:
         present = settings.current()
         runner = local_runner(present)
-        new = _new_execution(runner, present, flow, arguments, options)
-        return _create_and_start(runner, flow, new)
+        new = new_execution(runner, present, flow, arguments, options)
+        return create_and_start(runner, flow, new)
     return _run_child(scope, flow, arguments, options)
 
 
-def _new_execution(
+def new_execution(
     runner: LocalRunner,
     present: settings.Settings,
     flow: Flow[..., Any],
     arguments: Mapping[str, Any],
     options: RunOptions,
 ) -> NewExecution:
+    """Return what creates an execution of a flow, claimed for this process."""
     values = runner.services.values
     inputs = values.keep(values.encode(dict(arguments), root="inputs"))
     retries = options.retries if options.retries is not None else present.retries or 0
@@ -158,9 +159,13 @@ def _new_execution(
     )
 
 
-def _create_and_start(
+def create_and_start(
     runner: LocalRunner, flow: Flow[..., Any], new: NewExecution
 ) -> FlowHandle[Any]:
+    """Create an execution, start it here, and return its handle.
+
+    Durability: one commit.
+    """
     trusted_until = runner.services.leases.trust_from_now()
     fault("execution.before_create")
     result = runner.services.writer.write(new)
@@ -269,7 +274,7 @@ def _create_child(
     from kitaru.worker.runners import runner_of
 
     run, runner = scope.run, runner_of(scope.run)
-    new = _new_execution(runner, settings.current(), flow, arguments, options)
+    new = new_execution(runner, settings.current(), flow, arguments, options)
     new = replace(
         new,
         project=run.execution.project,

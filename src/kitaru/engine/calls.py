@@ -58,10 +58,11 @@ class Call:
         placed: Whether it was a task that had not paused yet.
         upstreams: Positions that it follows from.
         label: What its position counts in place of the name: the id that user code gave it, or the
-            child flow that it starts.
+            kind and name of what is no checkpoint.
         match: What the journal has for it, once its fingerprint is known.
         first_attempt: Number of its next attempt; earlier ones are recorded.
         attempts_before: How many of those the retry policy does not count.
+        must_run: A replay is to run it again, whatever a cache has.
     """
 
     spec: CheckpointSpec
@@ -82,6 +83,7 @@ class Call:
     match: Match | None = None
     first_attempt: int = 1
     attempts_before: int = 0
+    must_run: bool = False
     started_at: int = 0
 
 
@@ -156,7 +158,7 @@ class ActiveCall:
 
 
 def kind_prefix(kind: CallKind) -> str:
-    """Return what keeps positions of children and recorded values apart from checkpoints' own."""
+    """Return what keeps positions of other kinds of calls apart from checkpoints' own."""
     match kind:
         case CallKind.CHECKPOINT:
             return ""
@@ -164,3 +166,7 @@ def kind_prefix(kind: CallKind) -> str:
             return "flow:"
         case CallKind.VALUE:
             return "kitaru."
+        case CallKind.WAIT:
+            return "wait:"
+        case CallKind.TIMER:
+            return "timer:"

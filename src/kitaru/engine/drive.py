@@ -44,7 +44,7 @@ def drive(run: Run, steps: Steps, invoke: Callable[[ActiveCall], Any]) -> Any:
                 case Sleep():
                     argument = run.sleep(command.seconds)
                 case Join():
-                    argument = concurrent.futures.wait(command.futures)
+                    argument = concurrent.futures.wait(command.futures, command.timeout)
                 case _:
                     assert_never(command)
             resume = steps.send
@@ -73,12 +73,16 @@ async def adrive(run: Run, steps: Steps, invoke: Callable[[ActiveCall], Awaitabl
                     argument = await asyncio.sleep(run.clock.pass_time(command.seconds))
                     run.check()
                 case Join():
-                    argument = await asyncio.wait(map(asyncio.wrap_future, command.futures))
+                    argument = await _ajoin(command)
                 case _:
                     assert_never(command)
             resume = steps.send
         except BaseException as error:  # noqa: BLE001 - handed to the protocol, which decides
             resume, argument = steps.throw, error
+
+
+async def _ajoin(join: Join) -> None:
+    await asyncio.wait(map(asyncio.wrap_future, join.futures), timeout=join.timeout)
 
 
 async def _acommit(run: Run, commit: Commit) -> None:

@@ -25,11 +25,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 
 from kitaru.errors import KitaruUsageError
-from kitaru.model import CallKind, CallRecord, positional_record
+from kitaru.model import CallKind, CallRecord, CallStatus, positional_record
+
+_WAITS = frozenset({CallKind.WAIT, CallKind.TIMER})
 
 
 class OnDivergence(StrEnum):
@@ -63,7 +65,15 @@ class Match:
 
 
 class Journal:
-    """The records of one execution, as one run of its flow uses them up."""
+    """The records of one execution, as one run of its flow uses them up.
+
+    Args:
+        records: What is recorded.
+        on_divergence: What to do with contradictions.
+        code_changed: Whether the flow's code is another than when it was recorded.
+        unanswered: Positions of waits that are still open. They are matched like records, so that a
+            question stays the question of the call that asked it; they contradict nothing.
+    """
 
     def __init__(
         self,
@@ -71,7 +81,9 @@ class Journal:
         *,
         on_divergence: OnDivergence = OnDivergence.AUTO,
         code_changed: bool = False,
+        unanswered: Collection[str] = (),
     ) -> None:
+        self._unanswered = unanswered
         self._on_divergence = on_divergence
         self._code_changed = code_changed
         self._lock = threading.Lock()
@@ -86,7 +98,7 @@ class Journal:
         self._given_ids: set[str] = set()
         for record in records:
             self._recorded_ids.add(record.call_id)
-            if record.status.is_recorded:
+            if record.status.is_recorded or record.kind in _WAITS:
                 self._recorded[record.position] = record
                 self._index(record)
             else:
@@ -150,7 +162,10 @@ class Journal:
                 self._used.add(moved.position)
                 return Match(moved.position, moved)
             contradiction = None
-            if here is not None:
+            if here is not None and self._is_for_this_place(here, ordered=ordered):
+                self._used.add(position)
+                return Match(position, here)
+            if here is not None and position not in self._unanswered:
                 used, diverged = self._judge(here, ordered=ordered)
                 contradiction = here
                 if diverged:
@@ -158,11 +173,27 @@ class Journal:
                 if used:
                     self._used.add(position)
                     return Match(position, here, here)
-            while position in self._recorded or position in self._given:
-                ordinal += 1
-                position = f"{prefix}{counted}#{ordinal}"
-            self._given.add(position)
+            position = self._next_free(prefix, counted, ordinal)
             return Match(position, None, contradiction, earlier=self._open.get(position))
+
+    def _is_for_this_place(self, record: CallRecord, *, ordered: bool) -> bool:
+        """Whether a record answers the call at its place whatever its arguments, contradicting nothing.
+
+        A replay was given the value for this place; or it is a question that nobody has answered yet,
+        whose text has changed (a date in it).
+        """
+        if record.status is CallStatus.OVERRIDDEN:
+            return True
+        return record.position in self._unanswered and ordered and record.ordered
+
+    def _next_free(self, prefix: str, counted: str, ordinal: int) -> str:
+        """Give out the first position from `ordinal` on that neither a record nor a call has."""
+        position = f"{prefix}{counted}#{ordinal}"
+        while position in self._recorded or position in self._given:
+            ordinal += 1
+            position = f"{prefix}{counted}#{ordinal}"
+        self._given.add(position)
+        return position
 
     def _unused(
         self, prefix: str | None, kind: CallKind, name: str, fingerprint: bytes
@@ -201,6 +232,14 @@ class Journal:
             self._given_ids.add(call_id)
             return call_id
 
+    def like(self, call_id: str) -> str:
+        """Return the id that a call had in the execution that is replayed, or nothing if it is taken."""
+        with self._lock:
+            if call_id in self._recorded_ids or call_id in self._given_ids:
+                return ""
+            self._given_ids.add(call_id)
+            return call_id
+
     def take_call_id(self, call_id: str) -> None:
         """Reserve an id that user code gave with `id=`.
 
@@ -231,5 +270,7 @@ class Journal:
         return [
             record
             for position, record in self._recorded.items()
-            if position not in self._used and record.kind is not CallKind.VALUE
+            if position not in self._used
+            and record.kind is not CallKind.VALUE
+            and record.status.is_recorded
         ]

@@ -30,6 +30,7 @@ from kitaru.model import Claim
 if TYPE_CHECKING:
     from kitaru.clock import Clock
     from kitaru.engine.run import Run
+    from kitaru.model import ExecutionRecord
     from kitaru.store.contract import Store
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,18 @@ class LeaseKeeper:
     def trust_from_now(self) -> float:
         """Return until which monotonic second a lease that is asked for now may be trusted."""
         return self._clock.monotonic() + self._ttl * (1 - _SAFETY_FRACTION)
+
+    def take(self, exec_id: str) -> tuple[ExecutionRecord, float] | None:
+        """Claim a pending execution for this process; None if it is not pending or someone was faster.
+
+        Returns:
+            The execution, and until when its lease is trusted.
+        """
+        trusted_until = self.trust_from_now()
+        claimed = self._store.claim_executions(
+            self.claim(), now=self._clock.now(), limit=1, exec_ids=[exec_id]
+        )
+        return (claimed[0], trusted_until) if claimed else None
 
     def hold(self, run: Run, trusted_until: float) -> None:
         """Keep a run's lease alive until `let_go`."""

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kitaru import codec
 from kitaru.engine.calls import (
@@ -30,11 +30,15 @@ from kitaru.engine.entries import (
     retried,
 )
 from kitaru.engine.failure import raised_again
+from kitaru.engine.journal import Match
 from kitaru.engine.recorder import Commit
 from kitaru.engine.values import UserValue
 from kitaru.errors import KitaruBackendError, KitaruSerializationError
 from kitaru.faults import fault
 from kitaru.model import CallKind, CallRecord, CallStatus, MetadataRecord, StoredValue
+
+if TYPE_CHECKING:
+    from kitaru.engine.replay import Replay
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +66,10 @@ class Fetch:
 
 @dataclass(slots=True)
 class Join:
-    """Wait until these futures are done, however they end."""
+    """Wait until these futures are done, however they end, or so many seconds have passed."""
 
     futures: Collection[concurrent.futures.Future[Any]]
+    timeout: float | None = None
 
 
 Command = Invoke | Sleep | Fetch | Join | Commit
@@ -109,6 +114,8 @@ def settle(call: Call) -> None:
             error = divergence_error(run.execution, payload)
             run.divergence = error
             raise error
+    if match.record is None and run.replay is not None:
+        call.match = match = _from_origin(call, match, run.replay)
     known = match.record or match.earlier
     if match.earlier is not None:
         _continue_attempts(call, match.earlier)
@@ -118,6 +125,18 @@ def settle(call: Call) -> None:
         run.journal.refuse_recorded_id(call.call_id)
     else:
         call.call_id = run.journal.new_call_id(call.spec.name)
+
+
+def _from_origin(call: Call, match: Match, replay: Replay) -> Match:
+    """Answer a call from the execution that is replayed, if that is what the replay is to do."""
+    found = replay.find(call, match.position)
+    if found.hint is not None and match.earlier is None and not call.label:
+        call.call_id = call.scope.run.journal.like(found.hint)
+    if found.record is None:
+        call.must_run = found.must_run
+        return match
+    call.scope.run.recorder.keep_reused(found.record, found.beside)
+    return Match(match.position, found.record)
 
 
 def _continue_attempts(call: Call, earlier: CallRecord) -> None:
@@ -148,13 +167,15 @@ def run_call(call: Call) -> Steps:
     run = call.scope.run
     match = call.match
     assert match is not None  # noqa: S101 - settle() came first
+    if run.recorder.is_full:
+        yield Commit()
     if match.record is not None:
         if match.record.kind is CallKind.CHECKPOINT and match.record.output is not None:
-            return (yield from _load(call, match.record.output))
-        return _raise_recorded(call, match.record)
+            return (yield from load_value(call, match.record.output))
+        return raise_recorded(call, match.record)
     call.started_at = call.started_at or run.clock.now()
     cache = call.spec.cache if call.spec.cache is not None else run.cache_default
-    if not cache:
+    if not cache or call.must_run:
         return (yield from _run_body(call, None))
     cache_key = cache_key_of(call.spec, call.fingerprint)
     reused = yield from _reuse(call, cache_key, cache)
@@ -174,7 +195,7 @@ def _reuse(
     source, record = found
     try:
         # Before it is recorded: what cannot be read any more is no result to reuse.
-        value = yield from _load(call, record.output)
+        value = yield from load_value(call, record.output)
     except (KitaruBackendError, KitaruSerializationError) as error:
         logger.warning("cached result of execution %s cannot be reused: %s", source, error)
         return None
@@ -220,7 +241,7 @@ def _run_body(call: Call, cache_key: bytes | None) -> Steps:
             logged = active.metadata
             continue
         fault("call.after_body")
-        output = yield from _keep(call, encoded)
+        output = yield from keep_value(call, encoded)
         fault("call.before_commit")
         yield completed(active, output, cache_key)
         fault("call.after_commit")
@@ -247,7 +268,8 @@ def _activate(call: Call, attempt: int, logged: dict[str, MetadataRecord]) -> Ac
     )
 
 
-def _load(call: Call, stored: StoredValue | None) -> Generator[Command, Any, UserValue]:
+def load_value(call: Call, stored: StoredValue | None) -> Generator[Command, Any, UserValue]:
+    """Return a recorded value."""
     assert stored is not None  # noqa: S101 - a completed call has an output, by CHECK
     values = call.scope.run.services.values
     if stored.data is not None:
@@ -255,14 +277,16 @@ def _load(call: Call, stored: StoredValue | None) -> Generator[Command, Any, Use
     return (yield Fetch(lambda: values.load(stored)))
 
 
-def _keep(call: Call, encoded: codec.Encoded) -> Generator[Command, Any, StoredValue]:
+def keep_value(call: Call, encoded: codec.Encoded) -> Generator[Command, Any, StoredValue]:
+    """Return what a row needs to name a value, which is durable then if it lies in a blob."""
     values = call.scope.run.services.values
     if values.is_inline(encoded.data):
         return values.keep(encoded)
     return (yield Fetch(lambda: values.keep(encoded)))
 
 
-def _raise_recorded(call: Call, record: CallRecord) -> UserValue:
+def raise_recorded(call: Call, record: CallRecord) -> UserValue:
+    """Raise what a call is recorded to have raised."""
     run = call.scope.run
     assert record.failure is not None  # noqa: S101 - a failed call has a failure, by CHECK
     error = raised_again(

@@ -6,12 +6,13 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitaru.errors import KitaruBackendError
 from kitaru.model import (
+    ArtifactRecord,
     AttemptRecord,
     CallRecord,
     Committed,
@@ -19,15 +20,18 @@ from kitaru.model import (
     JournalEntry,
     MetadataRecord,
     Outcome,
+    WaitRecord,
     record,
 )
 
 if TYPE_CHECKING:
     from kitaru.clock import Clock
-    from kitaru.model import ArtifactRecord
     from kitaru.store.contract import Writer
 
 logger = logging.getLogger(__name__)
+
+# Reused calls cost no commit of their own. But concurrent commits may each carry the buffer along.
+_MOST_VALUES = 100
 
 
 @record
@@ -38,6 +42,7 @@ class Commit:
     attempts: tuple[AttemptRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
     metadata: tuple[MetadataRecord, ...] = ()
+    waits: tuple[WaitRecord, ...] = ()
     outcome: Outcome | None = None
 
 
@@ -74,6 +79,7 @@ class Recorder:
         self.store_error: KitaruBackendError | None = None
         self._lock = threading.RLock()  # an interrupt may strike while it is held
         self._values: list[CallRecord] = []
+        self._beside: list[ArtifactRecord | MetadataRecord] = []
         self._metadata: dict[str, MetadataRecord] = {}
         self._all_metadata: dict[str, MetadataRecord] = {}
         self._events: list[EventRecord] = []
@@ -154,16 +160,26 @@ class Recorder:
                 attempts=commit.attempts,
                 artifacts=commit.artifacts,
                 metadata=commit.metadata,
+                waits=commit.waits,
                 outcome=commit.outcome,
             )
+        beside = buffered.beside
         return JournalEntry(
             exec_id=self._exec_id,
             epoch=self._epoch,
             calls=(*buffered.values, *commit.calls),
             attempts=commit.attempts,
-            artifacts=commit.artifacts,
-            metadata=(*buffered.metadata, *commit.metadata),
+            artifacts=(
+                *(kept for kept in beside if isinstance(kept, ArtifactRecord)),
+                *commit.artifacts,
+            ),
+            metadata=(
+                *(kept for kept in beside if isinstance(kept, MetadataRecord)),
+                *buffered.metadata,
+                *commit.metadata,
+            ),
             events=buffered.events,
+            waits=commit.waits,
             outcome=commit.outcome,
         )
 
@@ -172,6 +188,24 @@ class Recorder:
         with self._lock:
             self._values.append(record)
             self._has_buffered = True
+
+    def keep_reused(
+        self, record: CallRecord, beside: Sequence[ArtifactRecord | MetadataRecord]
+    ) -> None:
+        """Keep what a replay takes over for the next commit: a call, what it saved and what it logged."""
+        with self._lock:
+            self._values.append(record)
+            self._beside.extend(beside)
+            self._has_buffered = True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is buffered that it deserves a commit of its own."""
+        return len(self._values) > _MOST_VALUES
+
+    def enter(self, epoch: int) -> None:
+        """Write under another claim from now on."""
+        self._epoch = epoch
 
     def update_metadata(
         self, update: Callable[[Mapping[str, MetadataRecord]], Mapping[str, MetadataRecord]]
@@ -196,16 +230,22 @@ class Recorder:
             self._has_buffered = True
 
     def _buffered(self) -> _Buffered:
-        return _Buffered(tuple(self._values), tuple(self._metadata.values()), tuple(self._events))
+        return _Buffered(
+            tuple(self._values),
+            tuple(self._metadata.values()),
+            tuple(self._events),
+            tuple(self._beside),
+        )
 
     def _drop(self, written: _Buffered) -> None:
-        gone = {id(entry) for entry in (*written.values, *written.events)}
+        gone = {id(entry) for entry in (*written.values, *written.events, *written.beside)}
         self._values = [value for value in self._values if id(value) not in gone]
         self._events = [event for event in self._events if id(event) not in gone]
+        self._beside = [kept for kept in self._beside if id(kept) not in gone]
         for logged in written.metadata:
             if self._metadata.get(logged.key) is logged:
                 del self._metadata[logged.key]
-        self._has_buffered = bool(self._values or self._metadata or self._events)
+        self._has_buffered = bool(self._values or self._metadata or self._events or self._beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +253,4 @@ class _Buffered:
     values: tuple[CallRecord, ...]
     metadata: tuple[MetadataRecord, ...]
     events: tuple[EventRecord, ...]
+    beside: tuple[ArtifactRecord | MetadataRecord, ...]

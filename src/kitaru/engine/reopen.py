@@ -39,7 +39,7 @@ def reopen_failed(services: Services, exec_id: str, failure: FailureRecord | Non
     that it is retried for.
     """
     calls = services.store.list_calls(exec_id)
-    suspects = list(_led_to(failure, calls))
+    suspects = list(led_to(failure, calls))
     for call in suspects:
         if call.kind is CallKind.CHILD and call.output is not None:
             child = services.store.get_execution(services.values.load(call.output))
@@ -49,11 +49,11 @@ def reopen_failed(services: Services, exec_id: str, failure: FailureRecord | Non
     return [
         call.position
         for call in suspects
-        if call.kind is CallKind.CHECKPOINT and call.status is CallStatus.FAILED
+        if call.kind in {CallKind.CHECKPOINT, CallKind.WAIT} and call.status is CallStatus.FAILED
     ]
 
 
-def _led_to(failure: FailureRecord | None, calls: Sequence[CallRecord]) -> Iterator[CallRecord]:
+def led_to(failure: FailureRecord | None, calls: Sequence[CallRecord]) -> Iterator[CallRecord]:
     """Yield the calls that led to a failure if they failed themselves.
 
     These are the calls whose exception the flow failed of, directly or as a cause, children whose end it

@@ -8,9 +8,10 @@ import logging
 import threading
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kitaru.engine.journal import Journal, OnDivergence
+from kitaru.engine.parking import Parking
 from kitaru.engine.recorder import Recorder
 from kitaru.engine.scope import Scope
 from kitaru.errors import (
@@ -26,18 +27,25 @@ from kitaru.model import (
     CallRecord,
     Committed,
     ExecutionRecord,
+    WaitRecord,
+    WaitStatus,
 )
 
 if TYPE_CHECKING:
     from kitaru.clock import Clock
     from kitaru.engine.calls import ActiveCall
+    from kitaru.engine.flusher import Flusher
     from kitaru.engine.lease import LeaseKeeper
     from kitaru.engine.pool import Pool
+    from kitaru.engine.replay import Replay
     from kitaru.engine.values import Values
+    from kitaru.engine.watcher import Watcher
     from kitaru.logs import LogCapture
     from kitaru.store.contract import Store, Writer
 
 logger = logging.getLogger(__name__)
+
+_ANSWERED = frozenset({WaitStatus.ANSWERED, WaitStatus.ABORTED, WaitStatus.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +57,9 @@ class Services:
         writer: The way of every run's writes, so that concurrent ones share a transaction.
         capture: Keeps what the runs print and log.
         threads: Where event loops send what would block them.
+        flusher: Shows calls whose bodies take long.
+        watcher: Notices answers.
+        questions: Who is told of questions.
     """
 
     store: Store
@@ -58,6 +69,21 @@ class Services:
     clock: Clock
     capture: LogCapture
     threads: Pool
+    flusher: Flusher
+    watcher: Watcher
+    questions: Questions
+
+
+class Questions(Protocol):
+    """Who is told of the questions that runs of this process ask, to put them to someone."""
+
+    def asked(self, run: Run, wait: WaitRecord) -> None:
+        """Note that a question is open, durably."""
+        ...
+
+    def closed(self, run: Run, wait: WaitRecord) -> None:
+        """Note that it is over, or that its run has left."""
+        ...
 
 
 class Run:
@@ -75,6 +101,10 @@ class Run:
         recorder: Its way to the store.
         cache_default: Whether checkpoints that do not say reuse results, and up to which age.
         in_flight: Calls whose bodies are running, by position; for watching.
+        parking: What it waits for, and whether it holds its lease meanwhile.
+        waits: The recorded waits that calls have not taken up yet, by position.
+        replay: What it takes over from another execution, if it is a replay.
+        limit: What bounds an async flow's time.
     """
 
     def __init__(self, execution: ExecutionRecord, services: Services) -> None:
@@ -96,6 +126,10 @@ class Run:
         self.is_homeless = False
         self.flow_thread: int | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.limit: asyncio.Timeout | None = None
+        self.waits: dict[str, WaitRecord] = {}
+        self.replay: Replay | None = None
+        self.parking = Parking(self)
         self._tasks: set[asyncio.Task[object]] = set()
         self._lock = threading.RLock()  # an interrupt may strike while it is held
         self.recorder = Recorder(
@@ -134,6 +168,8 @@ class Run:
         if self.signal is not None:
             self.signal_raised = True
             raise self.signal
+        if self.parking.is_parked:
+            return
         if not self.services.leases.trusts(self.exec_id):
             try:
                 self.services.leases.renew_now(self.exec_id)
@@ -167,6 +203,7 @@ class Run:
             return
         self.signal = signal
         self._woken.set()
+        self.services.watcher.wake(self)
         with self._lock:
             tasks = list(self._tasks)
         for task in tasks:
@@ -198,6 +235,20 @@ class Run:
         self.stop(lost)
         return lost
 
+    def reenter(self, execution: ExecutionRecord, trusted_until: float) -> None:
+        """Go on under another claim of the same execution."""
+        self.execution = execution
+        self.epoch = execution.epoch
+        self.recorder.enter(execution.epoch)
+        self._began = self.clock.monotonic()
+        self.services.leases.hold(self, trusted_until)
+        self.services.flusher.wake()
+
+    def restart_limit(self) -> None:
+        """Bound an async flow's time anew, after another claim; called on its loop."""
+        if self.limit is not None and self._timeout is not None:
+            self.limit.reschedule(asyncio.get_running_loop().time() + self._timeout)
+
     def sleep(self, seconds: float) -> None:
         """Block until the time has passed or the run must stop."""
         self._woken.wait(self.clock.pass_time(seconds))
@@ -222,11 +273,25 @@ class Run:
             self.request_cancel()
 
     def load_journal(
-        self, records: list[CallRecord], *, on_divergence: str, code_changed: bool
+        self,
+        records: list[CallRecord],
+        waits: list[WaitRecord],
+        *,
+        on_divergence: str,
+        code_changed: bool,
     ) -> None:
         """Start from what is recorded."""
+        self.waits = {wait.position: wait for wait in waits}
+        answered = {wait.position for wait in waits if wait.status in _ANSWERED}
         self.journal = Journal(
-            records, on_divergence=OnDivergence(on_divergence), code_changed=code_changed
+            records,
+            on_divergence=OnDivergence(on_divergence),
+            code_changed=code_changed,
+            unanswered={
+                record.position
+                for record in records
+                if not record.status.is_recorded and record.position not in answered
+            },
         )
 
     def call_failed(self, position: str, error: BaseException) -> None:

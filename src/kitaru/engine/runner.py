@@ -24,6 +24,7 @@ from kitaru.engine.journal import OnDivergence
 from kitaru.engine.protocol import Fetch, Invoke, Join, Steps
 from kitaru.engine.recorder import Commit
 from kitaru.engine.reopen import reopen_failed
+from kitaru.engine.replay import load_replay
 from kitaru.engine.run import Run
 from kitaru.engine.scope import install_task_factory, remove_task_factory
 from kitaru.engine.values import UserValue, Values
@@ -35,7 +36,16 @@ from kitaru.errors import (
     Suspend,
 )
 from kitaru.faults import fault
-from kitaru.model import CallRecord, ExecutionRecord, ExecutionStatus, FailureRecord, Outcome
+from kitaru.model import (
+    CallKind,
+    CallRecord,
+    ExecutionRecord,
+    ExecutionStatus,
+    FailureRecord,
+    Outcome,
+    WaitKind,
+    WaitRecord,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +105,7 @@ async def run_on_loop(
         log_token = logs.target.set(target)
         run.loop = loop
         install_task_factory(loop)
-        limit = asyncio.timeout(run.remaining_seconds)
+        limit = run.limit = asyncio.timeout(run.remaining_seconds)
         try:
             flow_task = asyncio.Task(_without_exit(code.function, bound), loop=loop)
             run.adopt(flow_task)
@@ -192,7 +202,7 @@ def run_execution(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
     Durability: the outcome is one commit. A crash before it leaves the execution to be recovered, and
     the flow to run again over its recorded calls.
     """
-    if run.epoch > 1:
+    if run.epoch > 1 or run.execution.origin_id is not None:
         yield Fetch(lambda: _load_journal(run, code, on_divergence))
     try:
         value = yield Invoke(None)  # pyright: ignore[reportArgumentType] - the flow itself, not a call
@@ -203,14 +213,24 @@ def run_execution(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
         if run.recorder.store_error is not None:
             # Nothing more can be recorded, least of all a failure. The execution stays recoverable.
             raise run.recorder.store_error from error
+        if run.parking.is_parked:
+            # It was given back when it began to wait.
+            return run.parking.how_it_ended(error)
         outcome = _outcome_of(run, error)
     if outcome.status is ExecutionStatus.FAILED and _may_try_again(run):
         outcome = yield Fetch(lambda: _try_again(run, outcome))
     fault("outcome.before_commit")
     run.ending = True
-    yield Commit(outcome=outcome)
+    yield Commit(outcome=outcome, waits=_child_waits(run, outcome))
     fault("outcome.after_commit")
     return outcome
+
+
+def _child_waits(run: Run, outcome: Outcome) -> tuple[WaitRecord, ...]:
+    """Return the rows that go along with a suspension: questions and timers have theirs already."""
+    if outcome.status is not ExecutionStatus.WAITING:
+        return ()
+    return tuple(wait for wait in run.parking.left_for if wait.kind is WaitKind.CHILD)
 
 
 def _load_journal(run: Run, code: FlowCode, on_divergence: OnDivergence | None) -> None:
@@ -219,8 +239,11 @@ def _load_journal(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
     if any(not record.status.is_recorded for record in records):
         for attempt in store.list_attempts(run.exec_id):
             run.recorded_attempts.setdefault(attempt.position, []).append(attempt)
+    run.replay = load_replay(run.services, run.execution, code.code_hash)
+    has_waits = any(record.kind in {CallKind.WAIT, CallKind.TIMER} for record in records)
     run.load_journal(
         records,
+        store.list_waits(run.exec_id) if has_waits else [],
         on_divergence=on_divergence or code.on_divergence,
         code_changed=code.code_hash != run.execution.code_hash,
     )
@@ -272,6 +295,8 @@ def _outcome_of(run: Run, error: BaseException) -> Outcome:
             return Outcome(
                 status=ExecutionStatus.CANCELLED, reason="cancelled", ended_at=run.clock.now()
             )
+        case Suspend() if run.parking.left_for:
+            return run.parking.outcome(run.parking.left_for)
         case Suspend():
             return Outcome(
                 status=ExecutionStatus.PENDING, reason="released", runnable_at=run.clock.now()

@@ -16,6 +16,7 @@ Two more things are kept per scope:
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import threading
 from collections.abc import Iterable
@@ -37,6 +38,8 @@ class Scope:
         placed: Whether a task has not paused yet, so that only the order in which tasks were created says
             which calls stand here.
         unheard: On the root, positions of the children whose end the flow has not heard of.
+        live: How many tasks created here are not over.
+        over: Whether the task itself is.
     """
 
     __slots__ = (
@@ -45,7 +48,9 @@ class Scope:
         "_ordinals",
         "_origin",
         "_untaken",
+        "live",
         "ordered",
+        "over",
         "path",
         "placed",
         "run",
@@ -66,6 +71,8 @@ class Scope:
         # The futures themselves: the id of one that is gone may be another's.
         self._untaken: dict[CheckpointFuture[object], None] = {}
         self.unheard: dict[str, None] = {}
+        self.live = 0
+        self.over = False
 
     def next_ordinal(self, name: str) -> int:
         """Count one more call of `name` here, from 1."""
@@ -199,7 +206,8 @@ class ScopedTaskFactory:
         # After the task's first step, which the loop has in its queue by now.
         child.placed = True
         loop.call_soon(child.leave_place)
-        task.add_done_callback(lambda _: scope.join(child))
+        scope.run.parking.task_began(scope, child)
+        task.add_done_callback(functools.partial(_task_over, scope, child))
         return task
 
     def _make(
@@ -214,6 +222,11 @@ class ScopedTaskFactory:
         if callable(self.former):
             return cast("asyncio.Future[object]", self.former(loop, coroutine, **options))
         return asyncio.Task(coroutine, loop=loop, **options)  # pyright: ignore[reportArgumentType, reportUnknownVariableType] - passed through
+
+
+def _task_over(scope: Scope, child: Scope, _: asyncio.Future[object]) -> None:
+    scope.join(child)
+    scope.run.parking.task_ended(scope, child)
 
 
 def install_task_factory(loop: asyncio.AbstractEventLoop) -> None:

@@ -183,8 +183,8 @@ class Journal(Protocol):
         what it says even if a cancel was asked for meanwhile, except that a release to `pending` or
         `waiting` then becomes `cancelled`. `waiting` becomes `pending`, runnable at once, if a wait at
         `waits_for` is no longer open. Wait rows replace what their position had, except that an open
-        question with the same text, schema and metadata keeps its `created_at`, and that a row is left
-        alone if it was resolved and the new one is the same question as before without a `problem`.
+        row keeps its `created_at`, and that an answered, aborted or expired row is left alone unless the
+        new one has a `problem`: what someone has said is never lost because the flow asks again.
         A child wait whose child has finished is written as answered.
 
         Whenever an execution ends, here or by the methods above and below, its open waits become

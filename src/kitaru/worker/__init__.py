@@ -12,16 +12,26 @@ from kitaru.worker.recovery import (
     start,
     wait_for,
 )
+from kitaru.worker.resuming import (
+    answered,
+    continue_detached,
+    replay_execution,
+    resume_execution,
+)
 from kitaru.worker.runners import local_runner
 
 __all__ = [
     "Interrupted",
     "LocalRun",
     "LocalRunner",
+    "answered",
     "cancel_execution",
+    "continue_detached",
     "find_interrupted",
     "local_runner",
     "recover",
+    "replay_execution",
+    "resume_execution",
     "retry_execution",
     "start",
     "wait_for",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import logging
 import sys
@@ -25,11 +26,13 @@ from kitaru.engine.reopen import retry_failed
 from kitaru.engine.run import Run, Services
 from kitaru.engine.runner import FlowCode, run_in_thread, run_on_loop
 from kitaru.engine.values import Values
+from kitaru.engine.watcher import Watcher
 from kitaru.errors import KitaruError, LeaseLost
 from kitaru.logs import LogCapture
 from kitaru.model import ExecutionRecord, ExecutionStatus, JournalEntry, Outcome
 from kitaru.store.journal_writer import JournalWriter
 from kitaru.worker import interrupt
+from kitaru.worker.desk import Desk
 from kitaru.worker.reporting import Observation
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class LocalRun:
     Attributes:
         finished: Gets the outcome once it is durable, or what kept the runner from having one.
         observation: Whether anyone has seen how it ended.
+        go_on: Continues it here once what it waits for is over.
     """
 
     def __init__(self, run: Run) -> None:
@@ -59,6 +63,7 @@ class LocalRun:
         self.parent_id = run.execution.parent_id
         self.finished: concurrent.futures.Future[Outcome] = concurrent.futures.Future()
         self.observation = Observation(run.exec_id, run.execution.flow)
+        self.go_on: Callable[[], None] | None = None
 
 
 class LocalRunner:
@@ -77,6 +82,8 @@ class LocalRunner:
             interval_seconds=settings.lease_renew_seconds,
         )
         writer = JournalWriter(self.store.commit)
+        self._flusher = Flusher(writer, leases.runs)
+        self._desk = Desk(self.store, clock)
         self.services = Services(
             store=self.store,
             writer=writer,
@@ -85,8 +92,10 @@ class LocalRunner:
             clock=clock,
             capture=LogCapture(self.store.append_logs, clock=clock, enabled=settings.capture_logs),
             threads=Pool(_BLOCKING_THREADS, name="kitaru-store"),
+            flusher=self._flusher,
+            watcher=Watcher(self.store, clock),
+            questions=self._desk,
         )
-        self._flusher = Flusher(writer, leases.runs)
         # As many as there are flows: a flow may wait for another.
         self._threads = Pool(sys.maxsize, name="kitaru-flow")
         self._lock = threading.RLock()  # an interrupt may strike while it is held
@@ -108,10 +117,20 @@ class LocalRunner:
         trusted_until: float,
         *,
         on_divergence: OnDivergence | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> LocalRun:
-        """Run an execution that this process has just claimed, in the background."""
+        """Run an execution that this process has just claimed, in the background.
+
+        Args:
+            execution: Its row.
+            code: Its flow.
+            trusted_until: Until when its lease is trusted.
+            on_divergence: What to do this time with records that contradict the flow.
+            loop: The loop for an async flow; the running one, or one of its own, if not given.
+        """
         run = Run(execution, self.services)
         local = LocalRun(run)
+        local.go_on = lambda: self._bring_back(local, code, on_divergence)
         with self._lock:
             self._runs[execution.id] = local
         self.services.leases.hold(run, trusted_until)
@@ -126,7 +145,8 @@ class LocalRunner:
                 "epoch": run.epoch,
             },
         )
-        loop = _running_loop() if code.is_async else None
+        if loop is None and code.is_async:
+            loop = _running_loop()
         if loop is not None:
             # Known before the task has begun, so that nobody blocks the loop that it needs.
             run.loop = loop
@@ -237,7 +257,30 @@ class LocalRunner:
         )
         if failed and outcome.failure is not None:
             local.observation.failed(outcome.failure)
+        if outcome.status is ExecutionStatus.WAITING and local.go_on is not None:
+            self.services.watcher.bring_back(local.exec_id, local.go_on)
         local.finished.set_result(outcome)
+
+    def _bring_back(
+        self, local: LocalRun, code: FlowCode, on_divergence: OnDivergence | None
+    ) -> None:
+        """Go on here with an execution that has left while it waited, unless someone else does."""
+        claimed = self.services.leases.take(local.exec_id)
+        if claimed is None:
+            return
+        execution, trusted_until = claimed
+        loop = local.run.loop
+        if loop is not None and loop.is_running():
+            # On the loop that it was started on, for what it shares with others there.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(
+                    lambda: self.start(
+                        execution, code, trusted_until, on_divergence=on_divergence, loop=loop
+                    ),
+                    context=contextvars.Context(),
+                )
+                return
+        self.start(execution, code, trusted_until, on_divergence=on_divergence)
 
     def _broken(self, local: LocalRun, error: BaseException) -> None:
         """End a run that has no outcome: its lease or its store was lost, or its code could not be had."""
@@ -274,10 +317,13 @@ class LocalRunner:
         """Ask the store at once whether anyone wants runs of this process cancelled."""
         for run in self.services.leases.runs():
             self.services.leases.renew_now(run.exec_id)
+        self.services.watcher.poke()
 
     def close(self) -> None:
         """End the background threads; only for tests and for processes without runs in flight."""
         self.services.leases.stop()
+        self.services.watcher.stop()
+        self._desk.stop()
         self._flusher.stop()
         self.services.capture.flush()
         self.services.threads.close()
@@ -295,12 +341,7 @@ def retry_here(runner: LocalRunner, exec_id: str) -> tuple[ExecutionRecord, floa
 
 def claim_here(runner: LocalRunner, exec_id: str) -> tuple[ExecutionRecord, float] | None:
     """Claim a pending execution for this process; None if someone else was faster."""
-    leases = runner.services.leases
-    trusted_until = leases.trust_from_now()
-    claimed = runner.store.claim_executions(
-        leases.claim(), now=runner.services.clock.now(), limit=1, exec_ids=[exec_id]
-    )
-    return (claimed[0], trusted_until) if claimed else None
+    return runner.services.leases.take(exec_id)
 
 
 _tasks: set[asyncio.Task[None]] = set()

@@ -292,6 +292,10 @@ def _recoverable(
     execution = runner.store.get_execution(exec_id)
     if execution.status.is_finished:
         refuse("recovered", exec_id, execution.status, "interrupted")
+    if execution.status is ExecutionStatus.WAITING:
+        from kitaru.worker.resuming import still_waiting
+
+        raise still_waiting(runner, exec_id)
     if execution.status is ExecutionStatus.RUNNING and all(e.id != exec_id for e in lost):
         owner = Owner.parse(execution.lease_owner or "")
         where = f"process {owner.pid}" if owner is not None else "its runner"

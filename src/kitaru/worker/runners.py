@@ -68,7 +68,11 @@ def runner_of(run: Run) -> LocalRunner:
     raise AssertionError(message)
 
 
+def all_runners() -> list[LocalRunner]:
+    """Return the runners of this process on all stores."""
+    return [runner for key, runner in list(_runners.items()) if key[0] == os.getpid()]
+
+
 def all_in_flight() -> list[LocalRun]:
     """Return the runs in flight on all stores of this process."""
-    runners = [runner for key, runner in list(_runners.items()) if key[0] == os.getpid()]
-    return [local for runner in runners for local in runner.in_flight()]
+    return [local for runner in all_runners() for local in runner.in_flight()]

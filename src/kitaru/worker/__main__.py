@@ -1,0 +1,29 @@
+"""`python -m kitaru.worker --once EXEC_ID`: continue one execution, and end when it is over or waits."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from kitaru.errors import KitaruError
+from kitaru.model import ExecutionStatus
+from kitaru.worker.resuming import run_once
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code: 1 if the execution failed or could not be continued."""
+    parser = argparse.ArgumentParser(prog="python -m kitaru.worker", description=__doc__)
+    parser.add_argument(
+        "--once", metavar="EXEC_ID", required=True, help="the execution to continue"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        execution = run_once(given.once)
+    except KitaruError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+    return 1 if execution.status is ExecutionStatus.FAILED else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

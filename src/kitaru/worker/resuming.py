@@ -1,0 +1,173 @@
+"""Go on with executions whose answer or moment has come, in this process or in one started for that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kitaru import settings
+from kitaru.clock import to_datetime
+from kitaru.engine.owner import Owner
+from kitaru.errors import KitaruStateError
+from kitaru.model import ExecutionStatus, WaitKind, WaitStatus
+from kitaru.transitions import refuse
+from kitaru.worker.recovery import adopt, continue_here, load_flow
+from kitaru.worker.runners import all_runners, local_runner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kitaru.model import ExecutionRecord, WaitRecord
+    from kitaru.worker.local import LocalRunner
+
+# A process that holds the flow's stack takes up an answer within 0.1 s, one that has let it go within 0.3 s.
+_GRACE_SECONDS = 1.0
+_POLL_SECONDS = 0.02
+
+
+def resume_execution(exec_id: str) -> ExecutionRecord:
+    """Continue an execution here, in the background, that waits for nothing any more.
+
+    Raises:
+        KitaruStateError: It still waits, it runs, or it is over.
+        KitaruNotFoundError: It or its source file does not exist.
+        KitaruDivergenceError: Its inputs do not fit the flow's signature any more.
+    """
+    runner = local_runner(settings.current())
+    runner.store.wake_due(now=runner.services.clock.now(), limit=100, exec_ids=[exec_id])
+    execution = runner.store.get_execution(exec_id)
+    if execution.status.is_finished:
+        refuse("resumed", exec_id, execution.status, "waiting")
+    if execution.status is ExecutionStatus.RUNNING:
+        message = (
+            f"execution {exec_id!r} is running. If its process is gone, continue it with"
+            f" `kitaru executions recover {exec_id}`."
+        )
+        raise KitaruStateError(message)
+    if execution.status is ExecutionStatus.WAITING:
+        raise still_waiting(runner, exec_id)
+    local = continue_here(runner, execution)
+    return runner.store.get_execution(exec_id) if local is None else local.run.execution
+
+
+def still_waiting(runner: LocalRunner, exec_id: str) -> KitaruStateError:
+    """Return the error for an execution that cannot go on, with what would make it."""
+    found = [w for w in runner.store.list_waits(exec_id) if w.status is WaitStatus.OPEN]
+    told = "; ".join(_told(wait) for wait in found) or "something that is not recorded"
+    return KitaruStateError(f"execution {exec_id!r} waits for {told}.")
+
+
+def _told(wait: WaitRecord) -> str:
+    match wait.kind:
+        case WaitKind.INPUT:
+            return (
+                f"an answer to {wait.wait_id!r}: `kitaru executions input {wait.exec_id}"
+                f" --wait {wait.wait_id}`"
+            )
+        case WaitKind.TIMER:
+            moment = (
+                "later"
+                if wait.wake_at is None
+                else f"{to_datetime(wait.wake_at):%Y-%m-%d %H:%M:%S} UTC"
+            )
+            return f"its timer {wait.wait_id!r}, until {moment}"
+        case WaitKind.CHILD:
+            return f"the execution {wait.child_id!r} that it has started"
+
+
+def answered(exec_id: str) -> None:
+    """Have the runs of this process look for answers at once."""
+    for runner in all_runners():
+        if runner.find(exec_id) is not None or runner.services.watcher.expects(exec_id):
+            runner.services.watcher.poke()
+
+
+def replay_execution(
+    exec_id: str,
+    *,
+    from_: str | None = None,
+    at: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    code: Literal["current", "recorded"] = "current",
+    flow_inputs: Mapping[str, Any],
+) -> str:
+    """Start a replay of an execution in this process, with its flow as it is now; return the new id.
+
+    Raises:
+        KitaruNotFoundError: It or its source file does not exist.
+        KitaruError: As `Flow.replay` raises.
+    """
+    runner = local_runner(settings.current())
+    flow = load_flow(runner.store.get_execution(exec_id))
+    started = flow.replay(
+        exec_id,
+        from_=from_,
+        at=at,
+        overrides=overrides,
+        code=code,
+        **flow_inputs,
+    )
+    return started.exec_id
+
+
+def continue_detached(exec_id: str) -> int | None:
+    """Have an execution that may go on continued, by a process started for that if nobody else does.
+
+    Returns:
+        The new process's id; None if none was needed.
+    """
+    present = settings.current()
+    runner = local_runner(present)
+    if not _needs_someone(runner, exec_id):
+        return None
+    # Fails here, where someone looks, rather than there.
+    load_flow(runner.store.get_execution(exec_id))
+    folder = present.config_dir / "runners"
+    folder.mkdir(parents=True, exist_ok=True)
+    with Path(folder / f"{exec_id}.log").open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, with an id from the store
+            [sys.executable, "-m", "kitaru.worker", "--once", exec_id],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return process.pid
+
+
+def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
+    """Whether nobody takes up an execution that may go on, given a moment if somebody could."""
+    asked = {wait.asked_by for wait in runner.store.list_waits(exec_id)}
+    owners = [owner for owner in map(Owner.parse, asked) if owner is not None]
+    grace = 0.0 if owners and all(owner.is_dead() for owner in owners) else _GRACE_SECONDS
+    deadline = time.monotonic() + grace
+    while True:
+        execution = runner.store.get_execution(exec_id)
+        if execution.status is ExecutionStatus.RUNNING:
+            owner = Owner.parse(execution.lease_owner or "")
+            return owner is not None and owner.is_dead()
+        if execution.status is not ExecutionStatus.PENDING:
+            return False
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(_POLL_SECONDS)
+
+
+def run_once(exec_id: str) -> ExecutionRecord:
+    """Continue one execution here and wait until it is over or has left; then what waited for its end."""
+    runner = local_runner(settings.current())
+    execution = runner.store.get_execution(exec_id)
+    while True:
+        local = adopt(runner, execution)
+        if local is not None:
+            local.observation.observe()
+            local.finished.exception()
+        ended = runner.store.get_execution(execution.id)
+        if ended.parent_id is None or local is None:
+            return runner.store.get_execution(exec_id)
+        execution = runner.store.get_execution(ended.parent_id)
+        if execution.status is not ExecutionStatus.PENDING:
+            return runner.store.get_execution(exec_id)
