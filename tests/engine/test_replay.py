@@ -453,8 +453,8 @@ def test_replay_that_cannot_be_is_refused_and_starts_nothing(
 
 def test_wrong_origin_is_refused() -> None:
     old = asks.run()
+    parked(old)
     with pytest.raises(KitaruStateError, match="not of 'report'"):
-        parked(old)
         report.replay(old.exec_id)
     with pytest.raises(KitaruWaitValidationError, match="approve"):
         asks.replay(old.exec_id, overrides={"wait.approve": "yes"})

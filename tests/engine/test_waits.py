@@ -678,8 +678,8 @@ def test_failed_flow_closes_the_questions_it_leaves() -> None:
     @flow
     async def failing() -> None:
         async def fail() -> None:
-            while not store().list_waits(kitaru.current_execution_id() or ""):
-                await asyncio.sleep(0.01)
+            exec_id = kitaru.current_execution_id() or ""
+            await asyncio.to_thread(until, lambda: store().list_waits(exec_id))
             message = "no"
             raise ValueError(message)
 
