@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
+import kitaru
 from kitaru import checkpoint, flow
 from kitaru.model import ExecutionStatus
 from kitaru.worker import interrupt, wait_for
-from tests.engine.kit import PATIENCE_SECONDS, execution, go_on, leave, runner
+from tests.engine.kit import PATIENCE_SECONDS, answer, execution, go_on, leave, parked, runner
 
 
 def test_interrupt_releases_runs_and_later_runs_know_nothing_of_it(
@@ -73,3 +74,23 @@ def test_interrupt_that_strikes_in_the_middle_of_bookkeeping_does_not_hang() -> 
     gate.set()
     leave(handle)
     assert execution(handle).status is ExecutionStatus.PENDING
+
+
+def test_interrupt_ends_a_wait_and_leaves_the_question_open() -> None:
+    @flow
+    def asking() -> bool:
+        return kitaru.wait(schema=bool)
+
+    handle = asking.run()
+    parked(handle)
+    signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        handle.wait()
+    assert execution(handle).status is ExecutionStatus.WAITING
+    assert not runner().services.watcher.expects(handle.exec_id)
+
+    answer(handle, True)
+    go_on(asking, handle)
+
+    assert handle.wait() is True

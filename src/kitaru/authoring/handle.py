@@ -208,7 +208,7 @@ class FlowHandle(Generic[R_co]):
         if isinstance(error, LeaseLost):
             return None
         outcome = local.finished.result()
-        if outcome.status is ExecutionStatus.PENDING and interrupt.was_interrupted():
+        if not outcome.status.is_finished and interrupt.was_interrupted():
             raise KeyboardInterrupt
         return outcome
 

@@ -257,7 +257,11 @@ class LocalRunner:
         )
         if failed and outcome.failure is not None:
             local.observation.failed(outcome.failure)
-        if outcome.status is ExecutionStatus.WAITING and local.go_on is not None:
+        if (
+            outcome.status is ExecutionStatus.WAITING
+            and local.go_on is not None
+            and not interrupt.was_interrupted()
+        ):
             self.services.watcher.bring_back(local.exec_id, local.go_on)
         local.finished.set_result(outcome)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # A process that holds the flow's stack takes up an answer within 0.1 s, one that has let it go within 0.3 s.
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+# On Windows, a process of the same console would end with it; elsewhere the session of its own is enough.
+_DETACHED: int = getattr(subprocess, "DETACHED_PROCESS", 0)
 
 
 def resume_execution(exec_id: str) -> ExecutionRecord:
@@ -134,6 +136,7 @@ def continue_detached(exec_id: str) -> int | None:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            creationflags=_DETACHED,
         )
     return process.pid
 
