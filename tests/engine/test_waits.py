@@ -692,3 +692,24 @@ def test_failed_flow_closes_the_questions_it_leaves() -> None:
         handle.wait()
 
     assert [wait.status for wait in store().list_waits(handle.exec_id)] == [WaitStatus.CLOSED]
+
+
+def test_sleep_that_is_over_is_reported_and_resumed_where_no_process_has_noticed() -> None:
+    @flow
+    def long() -> str:
+        kitaru.sleep(61)
+        return "awake"
+
+    handle = long.run()
+    forget(handle)
+    [timer] = open_waits(handle).values()
+    assert timer.wake_at is not None
+    later = timer.wake_at + 1
+    client = kitaru.KitaruClient()
+    with pytest.raises(KitaruStateError, match="its timer 'sleep', until"):
+        client.executions.resume(handle.exec_id)
+
+    store().wake_due(now=later, limit=10)
+    [found] = client.upkeep.find_interrupted()
+
+    assert (found.exec_id, found.reason) == (handle.exec_id, "what it waited for is over")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kitaru.client.connection import Connection
+from kitaru.clock import SYSTEM_CLOCK
 from kitaru.errors import KitaruBackendError
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.settings_rules import masked_url
@@ -59,7 +60,7 @@ class Upkeep:
     def find_interrupted(self) -> list[Interruption]:
         """Return the project's executions that wait for a process to continue them, oldest first.
 
-        Costs two small queries where nothing runs.
+        Costs a few small queries where nothing runs.
         """
         settings = self._connection.settings
         is_default = settings.sources.get("store_url") == "default"
@@ -84,12 +85,17 @@ class Upkeep:
                 yield found.execution, found.reason
 
     def _given_back(self) -> Iterator[tuple[ExecutionRecord, str]]:
+        store = self._connection.store
+        # Sleeps that are over and questions that have expired, which no process has noticed.
+        store.wake_due(now=SYSTEM_CLOCK.now(), limit=_SHOWN)
         where = ExecutionFilter(
             project=self._connection.settings.project, status=ExecutionStatus.PENDING
         )
-        for record in self._connection.store.list_executions(where, limit=_SHOWN):
+        for record in store.list_executions(where, limit=_SHOWN):
             if record.started_at is not None:
-                yield record, "it was stopped before its end"
+                was_waiting = record.status_reason is None and store.list_waits(record.id)
+                over = "what it waited for is over"
+                yield record, over if was_waiting else "it was stopped before its end"
 
     def _broken_blobs(self) -> Iterator[str]:
         for digest in self._connection.store.list_blob_digests():
