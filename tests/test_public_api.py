@@ -50,7 +50,9 @@ PUBLIC = ERRORS | {
     "now",
     "random",
     "save",
+    "sleep",
     "uuid4",
+    "wait",
 }
 
 SIGNATURES = {
@@ -72,6 +74,11 @@ SIGNATURES = {
     "now": "()",
     "random": "()",
     "uuid4": "()",
+    "wait": (
+        "(*, schema=None, name=None, question=None, timeout=600, metadata=None, expires=None,"
+        " on_expire=None)"
+    ),
+    "sleep": "(seconds=None, *, until=None, name=None)",
     "current_execution_id": "()",
     "current_call": "()",
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import assert_type
 
+import kitaru
 from kitaru import CheckpointFuture, Flow, FlowHandle, RetryPolicy, checkpoint, flow
 
 
@@ -61,6 +63,23 @@ async def asynchronous(x: int) -> str:
     return str(x)
 
 
+@flow
+def waiting() -> bool:
+    assert_type(kitaru.wait(schema=bool, name="a", question="b"), bool)
+    assert_type(kitaru.wait(), None)
+    assert_type(kitaru.wait(schema=list[int], expires=60, on_expire=[1]), list[int])
+    assert_type(kitaru.sleep(1.5), None)
+    return kitaru.wait(schema=bool)
+
+
+@flow
+async def waiting_too() -> bool:
+    assert_type(await kitaru.wait.aio(schema=str), str)
+    assert_type(await kitaru.wait.aio(), None)
+    await kitaru.sleep.aio(until=datetime.now(UTC))
+    return await kitaru.wait.aio(schema=bool)
+
+
 def from_plain_code() -> None:
     as_promised: Flow[[int], str] = plain
     handle = as_promised.run(1)
@@ -72,6 +91,9 @@ def from_plain_code() -> None:
     assert_type(configured.run(1, y="a"), FlowHandle[float])
     assert_type(asynchronous.run(1), FlowHandle[str])
     assert_type(asynchronous.run(1).wait(), str)
+
+    assert_type(plain.replay("id", from_="fetch", overrides={"wait.a": 1}, x=2), FlowHandle[str])
+    assert_type(handle.input("approve", value=True), None)
 
     fetch(1)  # pyright: ignore[reportArgumentType] - arguments of a checkpoint are checked
 
