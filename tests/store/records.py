@@ -25,7 +25,11 @@ from kitaru.model import (
     MetadataRecord,
     NewExecution,
     Outcome,
+    Resolution,
     StoredValue,
+    WaitKind,
+    WaitRecord,
+    WaitStatus,
 )
 from kitaru.store import Store
 
@@ -160,6 +164,66 @@ def entry(execution: ExecutionRecord, *calls: CallRecord, **fields: Any) -> Jour
     """Return an entry under the claim that `execution` shows."""
     given: dict[str, Any] = {"exec_id": execution.id, "epoch": execution.epoch, **fields}
     return JournalEntry(calls=calls, **given)
+
+
+def question(
+    execution: ExecutionRecord, position: str = "wait:approve#1", **fields: Any
+) -> WaitRecord:
+    given: dict[str, Any] = {
+        "wait_id": position.removeprefix("wait:").replace("#", "-"),
+        "name": "approve",
+        "kind": WaitKind.INPUT,
+        "question": "Go on?",
+        "schema": '{"type":"boolean"}',
+        "metadata": '{"cost":3}',
+        "asked_by": "owner-1",
+        "created_at": NOW,
+        **fields,
+    }
+    return WaitRecord(exec_id=execution.id, position=position, **given)
+
+
+def timer(execution: ExecutionRecord, position: str = "timer:sleep#1", **fields: Any) -> WaitRecord:
+    given: dict[str, Any] = {
+        "wait_id": "sleep",
+        "name": "sleep",
+        "kind": WaitKind.TIMER,
+        "created_at": NOW,
+        **fields,
+    }
+    return WaitRecord(exec_id=execution.id, position=position, **given)
+
+
+def child_wait(
+    execution: ExecutionRecord, child_id: str, position: str = "result:child#1", **fields: Any
+) -> WaitRecord:
+    given: dict[str, Any] = {
+        "wait_id": "child",
+        "name": "child",
+        "kind": WaitKind.CHILD,
+        "child_id": child_id,
+        "created_at": NOW,
+        **fields,
+    }
+    return WaitRecord(exec_id=execution.id, position=position, **given)
+
+
+def parked(*positions: str, **fields: Any) -> Outcome:
+    return Outcome(status=ExecutionStatus.WAITING, waits_for=positions, **fields)
+
+
+def answered(answer: str | None = "true", *, by: str = "me@here", via: str = "cli") -> Resolution:
+    return Resolution(status=WaitStatus.ANSWERED, answer=answer, by=by, via=via)
+
+
+ABORTED = Resolution(status=WaitStatus.ABORTED, answer=None, by="me@here", via="cli")
+
+
+def park(store: Store, *waits: WaitRecord, execution: ExecutionRecord) -> ExecutionRecord:
+    """Let a running execution wait for these and return it."""
+    positions = [wait.position for wait in waits]
+    commit_one(store, entry(execution, waits=waits, outcome=parked(*positions)))
+    return store.get_execution(execution.id)
 
 
 def completed(now: int = NOW) -> Outcome:

@@ -73,6 +73,28 @@ def test_log_is_narrowed_to_calls(store: Store) -> None:
     assert messages() == []
 
 
+def test_events_are_added_from_outside_a_run_in_order(store: Store) -> None:
+    execution, other = create(store), create(store)
+    events = [event("1"), event("2", position="a#1", payload='{"x":1}', created_at=NOW + 1)]
+
+    store.append_events(
+        [(execution.id, events[0]), (other.id, event("3")), (execution.id, events[1])]
+    )
+
+    assert [found for _, found in store.list_events(execution.id)] == events
+    assert [found.kind for _, found in store.list_events(other.id)] == ["3"]
+
+
+def test_events_of_unknown_executions_are_dropped_silently(store: Store) -> None:
+    execution = create(store)
+
+    store.append_events([("nobody", event()), (execution.id, event()), ("nobody", event())])
+    store.append_events([])
+
+    assert len(store.list_events(execution.id)) == 1
+    assert store.list_events("nobody") == []
+
+
 def test_oldest_events_of_an_execution_are_forgotten(store: Store) -> None:
     execution, other = create(store), create(store)
     kinds = ["divergence", "1", "2", "3", "4"]
