@@ -222,7 +222,11 @@ def _words(error: ValidationError, root: UserValue) -> str:
 def _refusals(error: PydanticValidationError, value: UserValue) -> Iterable[str]:
     """Return pydantic's problems without its links, types and names of branches."""
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        words = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        words = (
+            " ".join(problem["msg"].split())
+            .removeprefix("Value error, ")
+            .removeprefix("Assertion failed, ")
+        )
         missing = problem["type"] == "missing"
         yield f"{_path(problem['loc'], value, missing=missing)}: {cut(words, _PROBLEM_CHARACTERS)}"
 

@@ -122,20 +122,23 @@ def _described(declared: UserValue) -> dict[str, UserValue]:
     try:
         adapter: TypeAdapter[UserValue] = TypeAdapter(declared)
         return adapter.json_schema(mode="validation", schema_generator=_generator())
-    except PydanticUserError as error:
-        words = _first_line(error.message).partition(" Set `arbitrary_types_allowed")[0]
-        problem = f"pydantic says: {words}"
+    except Exception as error:  # the schema hooks of a user's types may raise anything
         if _is_instance(declared):
             problem = f"it is an instance of {type(declared).__qualname__}, not a type"
-        raise _refusal(_name(declared), problem) from error
-    except Exception as error:  # the schema hooks of a user's types may raise anything
-        problem = f"{type(error).__name__}: {_first_line(error)}"
+        elif isinstance(error, PydanticUserError):
+            words = _first_line(error.message).partition(" Set `arbitrary_types_allowed")[0]
+            problem = f"pydantic says: {words}"
+        else:
+            problem = f"{type(error).__name__}: {_first_line(error)}"
         raise _refusal(_name(declared), problem) from error
 
 
-def _is_instance(declared: object) -> bool:
-    cls = type(declared)
-    return not isinstance(declared, type) and cls.__module__ not in ("typing", "types", "builtins")
+def _is_instance(declared: UserValue) -> bool:
+    """Whether it is an object of the class that was meant, rather than one that stands for a type."""
+    return not isinstance(declared, type) and type(declared).__module__ not in _TYPE_MODULES
+
+
+_TYPE_MODULES = frozenset({"builtins", "collections.abc", "types", "typing", "typing_extensions"})
 
 
 @functools.cache
