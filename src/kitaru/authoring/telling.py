@@ -6,16 +6,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from kitaru.authoring.functions import check_text
 from kitaru.engine.context import current_call, flow_scope
+from kitaru.engine.telling import Sender, call_sender, flow_sender
 from kitaru.errors import KitaruUsageError
 from kitaru.model import EventKind, EventRecord
-
-if TYPE_CHECKING:
-    from kitaru.engine.run import Run
 
 PAYLOAD_LIMIT = 64 * 1024
 """Characters of an event's payload as JSON: events are for watching, values belong in results."""
@@ -123,40 +120,14 @@ class _Told:
     index: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Sender:
-    """Whose body is running: one attempt of a call, or the flow's own."""
-
-    run: Run
-    position: str
-    about: Mapping[str, object]
-    correlation_id: str
-
-
-def _sender(what: str) -> _Sender:
+def _sender(what: str) -> Sender:
     active = current_call.get()
-    if active is None:
-        run = flow_scope(what).run
-        run.check()
-        flow = run.execution.flow
-        return _Sender(run, "", {}, f"kitaru.execution:{flow}:{_digest(run, '', 0)}")
-    active.check()
-    call, run = active.call, active.call.scope.run
-    about: dict[str, object] = {
-        "call": call.call_id,
-        "name": active.name,
-        "attempt": active.attempt,
-    }
-    if call.spec.type is not None:
-        about["type"] = call.spec.type
-    digest = _digest(run, call.position, active.attempt)
-    return _Sender(run, call.position, about, f"kitaru.checkpoint:{active.name}:{digest}")
-
-
-def _digest(run: Run, position: str, attempt: int) -> str:
-    # Of the claim too: a body that a crash has cut off runs again as the same attempt.
-    text = f"{run.exec_id}\0{run.epoch}\0{position}\0{attempt}"
-    return blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
+    if active is not None:
+        active.check()
+        return call_sender(active)
+    run = flow_scope(what).run
+    run.check()
+    return flow_sender(run)
 
 
 def _tell(what: str, told: _Told, *, flush: bool) -> None:
@@ -165,10 +136,9 @@ def _tell(what: str, told: _Told, *, flush: bool) -> None:
     sender = _sender(what)
     run = sender.run
     feed = run.services.feed
-    record: dict[str, object] = {
-        **sender.about,
-        "correlation_id": told.correlation_id or sender.correlation_id,
-    }
+    record = dict(sender.about)
+    if told.correlation_id is not None:
+        record["correlation_id"] = told.correlation_id
     if told.message is not None:
         record["message"] = told.message
     if told.facts:

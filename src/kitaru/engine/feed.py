@@ -82,6 +82,7 @@ class Feed:
         self._hurry = False
         self._stopped = False
         self._thread: threading.Thread | None = None
+        self._storing: frozenset[str] = frozenset()
         self._since_pruning: dict[str, int] = {}
         self._indexes: dict[tuple[str, str], int] = {}
 
@@ -132,6 +133,26 @@ class Feed:
             self._changed.notify_all()
             return self._changed.wait_for(lambda: self._done >= wanted and not self._hurry, timeout)
 
+    def is_storing(self, exec_id: str) -> bool:
+        """Whether events of this execution are on their way into the store."""
+        return exec_id in self._storing
+
+    def wait_stored(self, exec_id: str, timeout: float) -> None:
+        """Wait until none of them is."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.is_storing(exec_id), timeout)
+
+    def take(self, exec_id: str) -> tuple[EventRecord, ...]:
+        """Return an execution's events that nobody has stored yet; the caller stores them."""
+        if not self._queue:
+            return ()
+        with self._changed:
+            taken = tuple(event for of, event in self._queue if of == exec_id)
+            self._queue = deque(told for told in self._queue if told[0] != exec_id)
+            self._characters -= sum(len(event.payload) for event in taken)
+            self._done += len(taken)
+            return taken
+
     def forget_run(self, exec_id: str) -> None:
         """Let go of what is remembered of an execution that has left this process."""
         with self._changed:
@@ -170,13 +191,16 @@ class Feed:
                 )
                 if self._stopped:
                     return
-                if not self._hurry:
+                if not self._hurry and len(self._queue) < _BATCH:
                     self._changed.wait_for(lambda: self._hurry or self._stopped, self._interval)
                 events = [self._take() for _ in range(min(len(self._queue), _BATCH))]
                 dropped, self._dropped = self._dropped, {}
+                self._storing = frozenset(exec_id for exec_id, _ in events)
             # The oldest were dropped: what is missing stood before what is here.
-            self._store([*_gaps(dropped, self._clock.now()), *events], events, dropped)
+            if events or dropped:
+                self._store([*_gaps(dropped, self._clock.now()), *events], events, dropped)
             with self._changed:
+                self._storing = frozenset()
                 self._hurry = self._hurry and bool(self._queue)
                 self._changed.notify_all()
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kitaru.engine.entries import running_record
-from kitaru.model import CallRecord, JournalEntry
+from kitaru.engine.telling import tell_started
+from kitaru.model import JournalEntry
 
 if TYPE_CHECKING:
+    from kitaru.engine.calls import ActiveCall
     from kitaru.engine.run import Run
     from kitaru.store.contract import Writer
 
@@ -71,7 +73,7 @@ class Flusher:
         """Write the rows that are due now."""
         seen: set[tuple[str, int, str, int]] = set()
         for run in runs:
-            due: list[CallRecord] = []
+            due: list[ActiveCall] = []
             now = run.clock.monotonic()
             for position, active in list(run.in_flight.items()):
                 key = (run.exec_id, run.epoch, position, active.attempt)
@@ -79,8 +81,10 @@ class Flusher:
                     continue
                 seen.add(key)
                 if key not in self._shown:
-                    due.append(running_record(active))
+                    due.append(active)
             if due:
-                entry = JournalEntry(exec_id=run.exec_id, epoch=run.epoch, calls=tuple(due))
-                self._writer.write(entry)
+                rows = tuple(running_record(active) for active in due)
+                self._writer.write(JournalEntry(exec_id=run.exec_id, epoch=run.epoch, calls=rows))
+                for active in due:
+                    tell_started(active)
         self._shown = seen

@@ -32,6 +32,7 @@ from kitaru.engine.entries import (
 from kitaru.engine.failure import raised_again
 from kitaru.engine.journal import Match
 from kitaru.engine.recorder import Commit
+from kitaru.engine.telling import tell_failed, tell_returned
 from kitaru.engine.values import UserValue
 from kitaru.errors import KitaruBackendError, KitaruSerializationError
 from kitaru.faults import fault
@@ -231,10 +232,12 @@ def _run_body(call: Call, cache_key: bytes | None) -> Steps:
                 fault("call.before_commit")
                 yield final_failure(active, failed)
                 fault("call.after_commit")
+                tell_failed(active, error, will_retry=False)
                 raise
             fault("attempt.before_commit")
             yield retried(active, failed)
             fault("attempt.after_commit")
+            tell_failed(active, error, will_retry=True)
             yield Sleep(delay)
             attempt += 1
             # What a failed attempt has logged stays, and is merged with what the next one logs.
@@ -245,6 +248,7 @@ def _run_body(call: Call, cache_key: bytes | None) -> Steps:
         fault("call.before_commit")
         yield completed(active, output, cache_key)
         fault("call.after_commit")
+        tell_returned(active)
         return run.services.values.as_recorded(value, encoded)
 
 

@@ -43,6 +43,7 @@ class Commit:
     artifacts: tuple[ArtifactRecord, ...] = ()
     metadata: tuple[MetadataRecord, ...] = ()
     waits: tuple[WaitRecord, ...] = ()
+    events: tuple[EventRecord, ...] = ()
     outcome: Outcome | None = None
 
 
@@ -160,6 +161,7 @@ class Recorder:
                 attempts=commit.attempts,
                 artifacts=commit.artifacts,
                 metadata=commit.metadata,
+                events=commit.events,
                 waits=commit.waits,
                 outcome=commit.outcome,
             )
@@ -178,7 +180,7 @@ class Recorder:
                 *buffered.metadata,
                 *commit.metadata,
             ),
-            events=buffered.events,
+            events=(*buffered.events, *commit.events),
             waits=commit.waits,
             outcome=commit.outcome,
         )

@@ -34,6 +34,7 @@ from kitaru.model import (
 if TYPE_CHECKING:
     from kitaru.clock import Clock
     from kitaru.engine.calls import ActiveCall
+    from kitaru.engine.feed import Feed
     from kitaru.engine.flusher import Flusher
     from kitaru.engine.lease import LeaseKeeper
     from kitaru.engine.pool import Pool
@@ -58,6 +59,7 @@ class Services:
         capture: Keeps what the runs print and log.
         threads: Where event loops send what would block them.
         flusher: Shows calls whose bodies take long.
+        feed: Takes what the runs tell those who watch.
         watcher: Notices answers.
         questions: Who is told of questions.
     """
@@ -70,6 +72,7 @@ class Services:
     capture: LogCapture
     threads: Pool
     flusher: Flusher
+    feed: Feed
     watcher: Watcher
     questions: Questions
 

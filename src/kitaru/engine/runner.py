@@ -49,6 +49,8 @@ from kitaru.model import (
 
 logger = logging.getLogger(__name__)
 
+# For events on their way into the store; nothing but their order depends on it.
+_PATIENCE_SECONDS = 0.5
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -193,6 +195,7 @@ class _held:  # noqa: N801 - a context manager, read as a word
 
     def __exit__(self, *_: object) -> None:
         self._run.services.capture.stop(self._run.exec_id)
+        self._run.services.feed.forget_run(self._run.exec_id)
         self._run.close()
 
 
@@ -219,11 +222,21 @@ def run_execution(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
         outcome = _outcome_of(run, error)
     if outcome.status is ExecutionStatus.FAILED and _may_try_again(run):
         outcome = yield Fetch(lambda: _try_again(run, outcome))
+    events = yield from _last_events(run)
     fault("outcome.before_commit")
     run.ending = True
-    yield Commit(outcome=outcome, waits=_child_waits(run, outcome))
+    yield Commit(outcome=outcome, waits=_child_waits(run, outcome), events=events)
     fault("outcome.after_commit")
     return outcome
+
+
+def _last_events(run: Run) -> Steps:
+    """Return what the run has told and nobody has stored, to go along with its outcome."""
+    feed = run.services.feed
+    if feed.is_storing(run.exec_id):
+        # What is on its way comes first, unless the store is too slow for that.
+        yield Fetch(lambda: feed.wait_stored(run.exec_id, _PATIENCE_SECONDS))
+    return feed.take(run.exec_id)
 
 
 def _child_waits(run: Run, outcome: Outcome) -> tuple[WaitRecord, ...]:

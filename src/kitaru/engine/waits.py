@@ -26,6 +26,7 @@ from kitaru.engine.protocol import (
     raise_recorded,
 )
 from kitaru.engine.recorder import Commit
+from kitaru.engine.telling import tell_asked, tell_wait_over
 from kitaru.engine.values import UserValue
 from kitaru.errors import (
     FailureOrigin,
@@ -90,7 +91,9 @@ def run_wait(call: Call, ask: Ask) -> Steps:
     problem: str | None = None
     while True:
         if problem is not None or wait is None or wait.status in _TO_BE_ASKED:
-            wait = yield from _answered(call, _question(call, ask, wait, problem), ask.timeout)
+            is_known = problem is None and wait is not None and wait.status is WaitStatus.OPEN
+            question = _question(call, ask, wait, problem)
+            wait = yield from _answered(call, question, ask.timeout, is_known=is_known)
         try:
             value = _value_of(ask, wait)
         except KitaruWaitValidationError as error:
@@ -103,9 +106,12 @@ def run_wait(call: Call, ask: Ask) -> Steps:
                 calls=(call_record(call, CallStatus.FAILED, failure=record_failure(error)),)
             )
             fault("wait.after_commit")
+            tell_wait_over(call, wait)
             raise
         else:
-            return (yield from _take_up(call, value))
+            taken = yield from _take_up(call, value)
+            tell_wait_over(call, wait)
+            return taken
 
 
 _TO_BE_ASKED = (WaitStatus.OPEN, WaitStatus.CLOSED)
@@ -194,7 +200,9 @@ def _question(call: Call, ask: Ask, before: WaitRecord | None, problem: str | No
     )
 
 
-def _answered(call: Call, wait: WaitRecord, timeout: float) -> Generator[Command, Any, WaitRecord]:
+def _answered(
+    call: Call, wait: WaitRecord, timeout: float, *, is_known: bool = False
+) -> Generator[Command, Any, WaitRecord]:
     """Ask, and return the row once the wait is over; the run may have left the process by then."""
     run = call.scope.run
     running = call_record(call, CallStatus.RUNNING)
@@ -207,6 +215,8 @@ def _answered(call: Call, wait: WaitRecord, timeout: float) -> Generator[Command
         else:
             yield Commit(calls=(running,), waits=(wait,))
         fault("wait.after_ask")
+        if not is_known:
+            tell_asked(call, wait)
         run.services.questions.asked(run, wait)
         found = yield from _until_over(call, wait)
         return found

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.engine.feed import Feed
 from kitaru.engine.flusher import Flusher
 from kitaru.engine.lease import LeaseKeeper
 from kitaru.engine.loops import run_on_own_loop
@@ -93,6 +94,7 @@ class LocalRunner:
             capture=LogCapture(self.store.append_logs, clock=clock, enabled=settings.capture_logs),
             threads=Pool(_BLOCKING_THREADS, name="kitaru-store"),
             flusher=self._flusher,
+            feed=Feed(self.store, clock=clock),
             watcher=Watcher(self.store, clock),
             questions=self._desk,
         )
@@ -330,6 +332,7 @@ class LocalRunner:
         self._desk.stop()
         self._flusher.stop()
         self.services.capture.flush()
+        self.services.feed.stop()
         self.services.threads.close()
 
 
