@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kitaru import events
     from kitaru._version import __version__
     from kitaru.authoring.artifacts import load, save
     from kitaru.authoring.checkpoint import Checkpoint, checkpoint
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
         log,
     )
     from kitaru.authoring.recorded import now, random, uuid4
+    from kitaru.authoring.telling import progress
     from kitaru.authoring.waits import sleep, wait
     from kitaru.client import (
         ArtifactRef,
         CheckpointAttempt,
         CheckpointCall,
         Execution,
+        ExecutionEvent,
         FailureInfo,
         KitaruClient,
         LogEntry,
@@ -72,12 +75,14 @@ _HOMES = {
     "authoring.handle": ("FlowHandle",),
     "authoring.introspection": ("CallContext", "current_call", "current_execution_id", "log"),
     "authoring.recorded": ("now", "random", "uuid4"),
+    "authoring.telling": ("progress",),
     "authoring.waits": ("sleep", "wait"),
     "client": (
         "ArtifactRef",
         "CheckpointAttempt",
         "CheckpointCall",
         "Execution",
+        "ExecutionEvent",
         "FailureInfo",
         "KitaruClient",
         "LogEntry",
@@ -121,6 +126,7 @@ __all__ = [
     "CheckpointFuture",
     "CheckpointFutures",
     "Execution",
+    "ExecutionEvent",
     "ExecutionStatus",
     "FailureInfo",
     "FailureOrigin",
@@ -156,10 +162,12 @@ __all__ = [
     "configure",
     "current_call",
     "current_execution_id",
+    "events",
     "flow",
     "load",
     "log",
     "now",
+    "progress",
     "random",
     "save",
     "sleep",
@@ -169,6 +177,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "events":
+        # A module of its own; importing it also sets the name.
+        return import_module("kitaru.events")
     home = _HOME_OF.get(name)
     if home is None:
         message = f"module 'kitaru' has no attribute {name!r}"

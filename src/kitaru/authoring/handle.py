@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kitaru.engine.context import current_call, current_scope
@@ -22,6 +22,7 @@ from kitaru.model import (
 )
 
 if TYPE_CHECKING:
+    from kitaru.client.event_reading import ExecutionEvent
     from kitaru.client.models import Execution, LogEntry
     from kitaru.engine.run import Run
     from kitaru.worker.local import LocalRun, LocalRunner
@@ -83,7 +84,7 @@ class FlowHandle(Generic[R_co]):
             KitaruTimeoutError: It is not over yet; it goes on.
             KitaruContextError: It runs on the event loop that this would block; `await` the handle.
         """
-        self._may_block()
+        self._may_block("`wait()`", "Use `await handle`.")
         began = time.monotonic()
         pause = _FIRST_POLL_SECONDS
         while True:
@@ -154,6 +155,32 @@ class FlowHandle(Generic[R_co]):
 
         self._runner.services.capture.flush()
         return KitaruClient().executions.logs(self._exec_id)
+
+    def events(
+        self,
+        *,
+        kinds: Sequence[str] | None = None,
+        checkpoint: str | None = None,
+        correlation_ids: Sequence[str] | None = None,
+        since: str | None = None,
+        reconnect: bool = True,
+    ) -> Iterator[ExecutionEvent]:
+        """Return an iterator over what the execution tells, as `client.executions.events` does.
+
+        Raises:
+            KitaruContextError: It runs on the event loop that this would block; iterate in a thread.
+        """
+        from kitaru.client import KitaruClient
+
+        self._may_block("`events()`", "Iterate in a thread, as with `asyncio.to_thread`.")
+        return KitaruClient().executions.events(
+            self._exec_id,
+            kinds=kinds,
+            checkpoint=checkpoint,
+            correlation_ids=correlation_ids,
+            since=since,
+            reconnect=reconnect,
+        )
 
     def __await__(self) -> Generator[Any, None, R_co]:
         return self._await().__await__()
@@ -269,7 +296,7 @@ class FlowHandle(Generic[R_co]):
         value: R_co = self._runner.services.values.load(result)
         return value
 
-    def _may_block(self) -> None:
+    def _may_block(self, what: str, instead: str) -> None:
         local = self._runner.find(self._exec_id)
         if local is None or local.run.loop is None:
             return
@@ -279,8 +306,8 @@ class FlowHandle(Generic[R_co]):
             return
         if blocked:
             message = (
-                f"`wait()` would block the event loop that execution {self._exec_id!r} runs on."
-                f" Use `await handle`."
+                f"{what} would block the event loop that execution {self._exec_id!r} runs on."
+                f" {instead}"
             )
             raise KitaruContextError(message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kitaru.client.client import KitaruClient
+from kitaru.client.event_reading import ExecutionEvent
 from kitaru.client.models import (
     ArtifactRef,
     CheckpointAttempt,
@@ -19,6 +20,7 @@ __all__ = [
     "CheckpointAttempt",
     "CheckpointCall",
     "Execution",
+    "ExecutionEvent",
     "ExecutionStatus",
     "FailureInfo",
     "FailureOrigin",

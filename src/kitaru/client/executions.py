@@ -8,6 +8,7 @@ from typing import Literal, overload
 
 from kitaru.client.bounds import check_bounds
 from kitaru.client.connection import Connection
+from kitaru.client.event_reading import EventFilter, EventReader, ExecutionEvent
 from kitaru.client.log_reading import LogOrigin, LogReader
 from kitaru.client.models import Execution, LogEntry, UserValue
 from kitaru.client.reading import Detail, execution_of
@@ -165,6 +166,38 @@ class Executions:
             limit=limit,
         )
         return reader.follow(self._clock) if follow else reader.read()
+
+    def events(
+        self,
+        exec_id: str,
+        *,
+        kinds: Sequence[str] | None = None,
+        checkpoint: str | None = None,
+        correlation_ids: Sequence[str] | None = None,
+        since: str | None = None,
+        reconnect: bool = True,
+    ) -> Iterator[ExecutionEvent]:
+        """Return an iterator over what an execution tells, until it has finished.
+
+        Events of the past come first, then those to come, each when it happens. The last one is
+        `kitaru.execution.completed`, `.failed` or `.cancelled`. The newest 10,000 are kept.
+
+        Args:
+            exec_id: The execution.
+            kinds: Only these kinds.
+            checkpoint: Only this call, by its id, or all calls of this checkpoint, by its name.
+            correlation_ids: Only what belongs to these.
+            since: Go on after the event with this cursor.
+            reconnect: Go on when the store could not be reached for a while.
+
+        Raises:
+            KitaruUsageError: The cursor is none of this execution, or a filter is not acceptable.
+        """
+        wanted = EventFilter(kinds=kinds, checkpoint=checkpoint, correlation_ids=correlation_ids)
+        reader = EventReader(
+            self._connection, self._find(exec_id).id, wanted, since=since, reconnect=reconnect
+        )
+        return reader.read(self._clock)
 
     def retry(self, exec_id: str) -> Execution:
         """Continue a failed execution in this process, in the background.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
+from kitaru.client.event_reading import ExecutionEvent
 from kitaru.client.models import (
     ArtifactRef,
     CheckpointAttempt,
@@ -128,6 +129,22 @@ def log_entry(entry: LogEntry) -> Shape:
     return {
         "message": entry.message,
         **{key: value for key, value in known.items() if value is not None},
+    }
+
+
+def event(told: ExecutionEvent) -> Shape:
+    """Return the shape of an event."""
+    return {
+        "exec_id": told.exec_id,
+        "kind": told.kind,
+        "payload": plain(told.payload),
+        "correlation_id": told.correlation_id,
+        "index": told.index,
+        "cursor": told.cursor,
+        "checkpoint_id": told.checkpoint_id,
+        "checkpoint_name": told.checkpoint_name,
+        "step_name": told.step_name,
+        "created_at": moment(told.created_at),
     }
 
 
