@@ -18,9 +18,16 @@ from kitaru.model import (
     JournalEntry,
     NewExecution,
     Outcome,
+    Resolution,
+    WaitKind,
+    WaitRecord,
+    WaitStatus,
 )
 
 S = ExecutionStatus
+W = WaitStatus
+
+NOBODY = {"resolved_at": None, "resolved_by": None, "resolved_via": None, "answer": None}
 
 
 class ModelStore:
@@ -29,6 +36,7 @@ class ModelStore:
     def __init__(self) -> None:
         self.executions: dict[str, ExecutionRecord] = {}
         self.calls: dict[str, dict[str, CallRecord]] = {}
+        self.waits: dict[str, dict[str, WaitRecord]] = {}
 
     def get(self, exec_id: str) -> ExecutionRecord:
         if exec_id not in self.executions:
@@ -75,9 +83,10 @@ class ModelStore:
             cancel_requested_at=None, cancel_requested_by=None, recoveries=0,
             max_recoveries=new.max_recoveries, retries_left=new.retries_left,
             runnable_at=new.created_at, created_at=new.created_at, started_at=None, ended_at=None,
-            status_reason=None,
+            status_reason=None, origin_id=new.origin_id, replay_plan=new.replay_plan,
         )  # fmt: skip
-        self.calls[new.id] = {}
+        self.calls[new.id] = {row.position: row for row in new.calls}
+        self.waits[new.id] = {}
         if new.claim is not None:
             self._claim(self.executions[new.id], new.claim, new.created_at)
         if new.parent_call is not None and new.parent_id is not None:
@@ -90,6 +99,8 @@ class ModelStore:
             return Committed(held=False)
         for call in entry.calls:
             self._record(entry.exec_id, call)
+        for wait in entry.waits:
+            self._ask(wait)
         asked = execution.cancel_requested_at is not None
         if entry.outcome is not None:
             self._end(execution, entry.outcome)
@@ -116,7 +127,89 @@ class ModelStore:
             status_reason=outcome.reason, retries_left=retries_left, lease_owner=None,
             lease_expires_at=None, runnable_at=outcome.runnable_at or execution.runnable_at,
         )  # fmt: skip
+        if status is S.WAITING:
+            self._wake_unless_open(execution.id, outcome.waits_for)
+        self._end_waits([execution.id])
         self._reopen(execution.id, outcome.reopen)
+
+    def all_waits(self) -> list[WaitRecord]:
+        return [wait for waits in self.waits.values() for wait in waits.values()]
+
+    def is_over(self, exec_id: str | None) -> bool:
+        found = self.executions.get(exec_id or "")
+        return found is None or found.status.is_finished
+
+    def _set_wait(self, wait: WaitRecord, **changes: object) -> WaitRecord:
+        changed = replace(wait, **changes)
+        self.waits[wait.exec_id][wait.position] = changed
+        return changed
+
+    def _ask(self, wait: WaitRecord) -> None:
+        found = self.waits[wait.exec_id].get(wait.position)
+        if wait.kind is WaitKind.CHILD and wait.status is W.OPEN and self.is_over(wait.child_id):
+            child = self.executions.get(wait.child_id or "")
+            moment = max(wait.created_at, child.ended_at or 0 if child else 0)
+            wait = replace(wait, status=W.ANSWERED, resolved_at=moment)
+        if found is not None and found.status in {W.ANSWERED, W.ABORTED, W.EXPIRED}:
+            if wait.problem is None and wait.kind is not WaitKind.CHILD:
+                return
+        elif found is not None and found.status is W.OPEN:
+            wait = replace(wait, created_at=found.created_at)
+        self._set_wait(wait)
+
+    def _wake(self, exec_id: str, now: int) -> None:
+        one = self.executions[exec_id]
+        if one.status is S.WAITING:
+            self.set(one, status=S.PENDING, status_reason=None, runnable_at=now)
+
+    def _wake_unless_open(self, exec_id: str, positions: Sequence[str]) -> None:
+        for position in positions:
+            wait = self.waits[exec_id].get(position)
+            if wait is None or wait.resolved_at is not None:
+                moment = wait.resolved_at if wait is not None else None
+                self._wake(exec_id, moment or self.executions[exec_id].started_at or 0)
+
+    def _end_waits(self, exec_ids: Sequence[str]) -> None:
+        over = {one: self.executions[one].ended_at for one in exec_ids if self.is_over(one)}
+        for wait in self.all_waits():
+            if wait.status is W.OPEN and wait.exec_id in over:
+                self._set_wait(wait, status=W.CLOSED, resolved_at=over[wait.exec_id])
+        for wait in self.all_waits():
+            if wait.status is W.OPEN and wait.child_id in over:
+                moment = over[wait.child_id]
+                self._set_wait(wait, status=W.ANSWERED, resolved_at=moment)
+                self._wake(wait.exec_id, moment or 0)
+
+    def resolve(self, exec_id: str, position: str, resolution: Resolution, now: int) -> WaitRecord:
+        found = self.waits.get(exec_id, {}).get(position)
+        if found is None:
+            raise KitaruNotFoundError
+        if found.status is not W.OPEN or found.kind is not WaitKind.INPUT:
+            raise KitaruStateError
+        self._wake(exec_id, now)
+        return self._set_wait(
+            found, status=resolution.status, answer=resolution.answer, resolved_at=now,
+            resolved_by=resolution.by, resolved_via=resolution.via,
+        )  # fmt: skip
+
+    def wake_due(self, now: int, limit: int) -> list[str]:
+        due = [
+            (wait.wake_at, wait.exec_id, wait.position)
+            for wait in self.all_waits()
+            if wait.status is W.OPEN and wait.wake_at is not None and wait.wake_at <= now
+        ]
+        ended = sorted(due)[:limit]
+        for _, exec_id, position in ended:
+            wait = self.waits[exec_id][position]
+            status = W.ANSWERED if wait.kind is WaitKind.TIMER else W.EXPIRED
+            self._set_wait(wait, status=status, resolved_at=now)
+            self._wake(exec_id, now)
+        return list(dict.fromkeys(exec_id for _, exec_id, _ in ended))
+
+    def pending_ids(self, now: int) -> list[str]:
+        pending = [one for one in self.executions.values() if one.status is S.PENDING]
+        pending.sort(key=lambda one: (one.runnable_at, one.id))
+        return [one.id for one in pending if one.runnable_at <= now]
 
     def _reopen(self, exec_id: str, positions: Sequence[str]) -> None:
         for position in positions:
@@ -125,6 +218,14 @@ class ModelStore:
                 self.calls[exec_id][position] = replace(
                     call, status=CallStatus.PENDING, failure=None, ended_at=None
                 )
+                self._reopen_wait(exec_id, position)
+
+    def _reopen_wait(self, exec_id: str, position: str) -> None:
+        wait = self.waits[exec_id].get(position)
+        if wait is None or (wait.kind is WaitKind.CHILD and self.is_over(wait.child_id)):
+            return
+        wake_at = wait.wake_at if wait.kind is WaitKind.TIMER else None
+        self._set_wait(wait, status=W.OPEN, problem=None, wake_at=wake_at, **NOBODY)
 
     def claim(self, claim: Claim, now: int, limit: int) -> list[ExecutionRecord]:
         pending = [one for one in self.executions.values() if one.status is S.PENDING]
@@ -172,6 +273,7 @@ class ModelStore:
             reaped.append(
                 self.set(one, recoveries=losses, lease_owner=None, lease_expires_at=None, **end)
             )
+        self._end_waits([one.id for one in reaped])
         return sorted(reaped, key=lambda one: (one.created_at, one.id))
 
     def retry(self, exec_id: str, reopen: Sequence[str], now: int) -> ExecutionRecord:
@@ -191,23 +293,31 @@ class ModelStore:
     def cancel(self, exec_id: str, by: str, now: int) -> ExecutionRecord:
         if self.get(exec_id).status.is_finished:
             raise KitaruStateError
-        for one in self.descendants(exec_id):
+        family = self.descendants(exec_id)
+        for one in family:
             if one.status.is_finished or one.cancel_requested_at is not None:
                 continue
             asked = self.set(one, cancel_requested_at=now, cancel_requested_by=by)
             if one.status is not S.RUNNING:
                 self.set(asked, status=S.CANCELLED, ended_at=now, status_reason=None)
+        self._end_waits([one.id for one in family if not one.status.is_finished])
         return self.get(exec_id)
 
     def delete(self, exec_id: str) -> None:
         doomed = self.descendants(exec_id)
         above = self.get(exec_id)
+        related = {one.id for one in doomed}
         while above.parent_id is not None:
             above = self.get(above.parent_id)
+            related.add(above.id)
             if not above.status.is_finished:
                 raise KitaruStateError
         if not all(one.status.is_finished for one in doomed):
             raise KitaruStateError
+        for one in self.executions.values():
+            if one.origin_id in related and not one.status.is_finished:
+                raise KitaruStateError
         for one in doomed:
             del self.executions[one.id]
             del self.calls[one.id]
+            del self.waits[one.id]

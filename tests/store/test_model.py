@@ -28,23 +28,32 @@ from kitaru.model import (
     JournalEntry,
     NewExecution,
     Outcome,
+    Resolution,
+    WaitKind,
+    WaitRecord,
+    WaitStatus,
 )
 from kitaru.store import Store
 from kitaru.store.sqlite import SQLiteStore
 from tests.store.model_store import ModelStore
 from tests.store.records import (
+    ABORTED,
     FAILURE,
     INLINE,
     LEASE,
     NOW,
     SECOND,
+    answered,
     attempt,
     call,
     claim,
     ended,
     log_line,
     new_execution,
+    parked,
 )
+
+S = ExecutionStatus
 
 OWNERS = st.sampled_from(["owner-1", "owner-2"])
 POSITIONS = st.sampled_from(["a#1", "b#1", "c#1"])
@@ -54,7 +63,7 @@ LAGS = st.sampled_from([0, 0, 0, 0, 1])
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Creates, runs, loses, retries, cancels and deletes executions."""
+    """Creates, runs, parks, wakes, loses, retries, replays, cancels and deletes executions."""
 
     executions: Bundle[str] = Bundle("executions")
 
@@ -84,14 +93,18 @@ class StoreMachine(RuleBasedStateMachine):
     def write(self, *writes: NewExecution | JournalEntry) -> None:
         def on_model() -> list[Committed]:
             model = self.model
-            before = dict(model.executions), {key: dict(rows) for key, rows in model.calls.items()}
+            before = (
+                dict(model.executions),
+                {key: dict(rows) for key, rows in model.calls.items()},
+                {key: dict(rows) for key, rows in model.waits.items()},
+            )
             try:
                 return [
                     model.create(one) if isinstance(one, NewExecution) else model.write(one)
                     for one in writes
                 ]
             except KitaruError:
-                model.executions, model.calls = before
+                model.executions, model.calls, model.waits = before
                 raise
 
         self.same(lambda: self.store.commit(writes), on_model)
@@ -167,16 +180,79 @@ class StoreMachine(RuleBasedStateMachine):
         outcome: ExecutionStatus | None, reopen: list[str], *, fails: bool,
     ) -> None:  # fmt: skip
         ending = None
-        if outcome is ExecutionStatus.PENDING or outcome is ExecutionStatus.WAITING:
+        if outcome is ExecutionStatus.PENDING:
             ending = Outcome(
                 status=outcome, failure=FAILURE if fails else None, reopen=tuple(reopen),
                 reason="released", runnable_at=self.now + SECOND if fails else None,
             )  # fmt: skip
-        elif outcome is not None and outcome is not ExecutionStatus.RUNNING:
+        elif outcome is not None and outcome.is_finished:
             ending = ended(outcome, self.now)
         epoch = self.epoch_of(exec_id, lag)
         calls = tuple(call(position, status=status, epoch=max(epoch, 0)) for position in positions)
         self.write(JournalEntry(exec_id=exec_id, epoch=epoch, calls=calls, outcome=ending))
+
+    @rule(
+        exec_id=executions,
+        position=POSITIONS,
+        kind=st.sampled_from(WaitKind),
+        seconds=st.sampled_from([0, 5, 20]),
+        expires=st.booleans(),
+        problem=st.sampled_from([None, None, "no"]),
+        is_over=st.booleans(),
+        child_id=executions,
+        parks_for=st.none() | st.lists(POSITIONS, max_size=1),
+        lag=LAGS,
+    )
+    def ask(
+        self, exec_id: str, position: str, kind: WaitKind, seconds: int, problem: str | None,
+        child_id: str, parks_for: list[str] | None, lag: int, *, expires: bool, is_over: bool,
+    ) -> None:  # fmt: skip
+        # Of one that runs, if any does: nobody else may ask.
+        running = [one.id for one in self.model.newest_first() if one.status is S.RUNNING]
+        exec_id = exec_id if exec_id in running or not running else running[0]
+        fields: dict[str, Any] = {"created_at": self.now}
+        if kind is WaitKind.TIMER or expires:
+            fields["wake_at"] = self.now + seconds * SECOND
+        if kind is WaitKind.INPUT:
+            fields["problem"] = problem
+        elif kind is WaitKind.CHILD:
+            fields["child_id"] = child_id
+        elif is_over:
+            fields |= {"status": WaitStatus.ANSWERED, "resolved_at": self.now}
+        wait = WaitRecord(
+            exec_id=exec_id, position=position, wait_id=position, name="x", kind=kind, **fields
+        )
+        outcome = None if parks_for is None else parked(position, *parks_for, reason="waits")
+        epoch = self.epoch_of(exec_id, lag)
+        self.write(JournalEntry(exec_id=exec_id, epoch=epoch, waits=(wait,), outcome=outcome))
+
+    @rule(exec_id=executions, position=POSITIONS, resolution=st.sampled_from([answered(), ABORTED]))
+    def resolve(self, exec_id: str, position: str, resolution: Resolution) -> None:
+        for wait in self.model.all_waits():
+            if wait.status is WaitStatus.OPEN and wait.position == position:
+                exec_id = wait.exec_id
+        self.same(
+            lambda: self.store.resolve_wait(exec_id, position, resolution, now=self.now),
+            lambda: self.model.resolve(exec_id, position, resolution, self.now),
+        )
+
+    @rule(limit=st.integers(1, 3))
+    def wake_due(self, limit: int) -> None:
+        self.same(
+            lambda: self.store.wake_due(now=self.now, limit=limit),
+            lambda: self.model.wake_due(self.now, limit),
+        )
+
+    @rule(target=executions, origin_id=executions, position=st.none() | POSITIONS)
+    def replay(self, origin_id: str, position: str | None) -> str:
+        self.created += 1
+        row = call(position or "", status=CallStatus.OVERRIDDEN, epoch=0)
+        new = new_execution(
+            id=f"x{self.created}", origin_id=origin_id, replay_plan={"from": position},
+            calls=() if position is None else (row,), created_at=self.now,
+        )  # fmt: skip
+        self.write(new)
+        return new.id
 
     @rule(first=executions, second=executions, position=POSITIONS, lag=LAGS)
     def commit_together(self, first: str, second: str, position: str, lag: int) -> None:
@@ -243,6 +319,13 @@ class StoreMachine(RuleBasedStateMachine):
         for execution in listed:
             expected = list(self.model.calls[execution.id].values())
             assert self.store.list_calls(execution.id) == expected
+            waits = list(self.model.waits[execution.id].values())
+            waits.sort(key=lambda wait: (wait.created_at, wait.position))
+            assert self.store.list_waits(execution.id) == waits
+        pending = self.model.pending_ids(self.now)
+        assert self.store.find_pending_ids(now=self.now, limit=1000) == pending
+        statuses = {execution.id: execution.status for execution in listed}
+        assert self.store.get_statuses(list(statuses)) == statuses
 
 
 @pytest.mark.slow
