@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 from typing import assert_type
 
 import kitaru
-from kitaru import CheckpointFuture, Flow, FlowHandle, RetryPolicy, checkpoint, flow
+from kitaru import (
+    CheckpointFuture,
+    ExecutionEvent,
+    Flow,
+    FlowHandle,
+    RetryPolicy,
+    checkpoint,
+    flow,
+)
+from kitaru.events import EventKind
 
 
 @checkpoint
@@ -94,6 +103,10 @@ def from_plain_code() -> None:
 
     assert_type(plain.replay("id", from_="fetch", overrides={"wait.a": 1}, x=2), FlowHandle[str])
     assert_type(handle.input("approve", value=True), None)
+    assert_type(list(handle.events(kinds=[EventKind.CHECKPOINT_PROGRESS])), list[ExecutionEvent])
+    assert_type(kitaru.progress("half", percent=0.5, pages=3), None)
+    assert_type(kitaru.events.publish("search.hit", {"url": "…"}), None)
+    assert_type(kitaru.events.flush(), bool)
 
     fetch(1)  # pyright: ignore[reportArgumentType] - arguments of a checkpoint are checked
 
