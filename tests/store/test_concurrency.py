@@ -10,17 +10,35 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
+from kitaru.errors import KitaruStateError
 from kitaru.model import ExecutionFilter, ExecutionStatus
 from kitaru.store.journal_writer import JournalWriter
 from kitaru.store.leases import list_running
 from kitaru.store.sqlite import SQLiteStore
-from tests.store.records import call, commit_one, create, entry, new_execution, run
+from tests.store.records import (
+    NOW,
+    answered,
+    call,
+    child_wait,
+    commit_one,
+    completed,
+    create,
+    entry,
+    new_execution,
+    park,
+    parked,
+    question,
+    run,
+    timer,
+)
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = ExecutionFilter(project="default")
@@ -238,6 +256,126 @@ def test_fork_waits_for_transactions_and_reads_of_other_threads(sqlite_store: SQ
     assert len(sqlite_store.list_calls("parent")) == written
     assert sqlite_store.count_executions(EVERYTHING) == 6
     assert sqlite_store.verify() == []
+
+
+def at_once(*acts: Callable[[], object]) -> list[object]:
+    """Let all act at the same time; return what they returned, or the error that was raised."""
+    barrier = threading.Barrier(len(acts))
+
+    def act(step: Callable[[], object]) -> object:
+        barrier.wait(30)
+        try:
+            return step()
+        except KitaruStateError as error:
+            return error
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(act, acts))
+
+
+@pytest.fixture
+def other_store(sqlite_store: SQLiteStore) -> Iterator[SQLiteStore]:
+    """Return the same file as another process would have it open, with connections of its own."""
+    opened = SQLiteStore(sqlite_store.path)
+    yield opened
+    opened.close()
+
+
+def test_of_two_answers_at_once_one_wins(
+    sqlite_store: SQLiteStore, other_store: SQLiteStore
+) -> None:
+    for _ in range(30):
+        execution = run(sqlite_store)
+        wait = question(execution)
+        park(sqlite_store, wait, execution=execution)
+
+        def answer(
+            store: SQLiteStore, by: str, exec_id: str = execution.id, position: str = wait.position
+        ) -> object:
+            return store.resolve_wait(exec_id, position, answered(by=by), now=NOW)
+
+        answers = at_once(partial(answer, sqlite_store, "me"), partial(answer, other_store, "you"))
+
+        [kept] = sqlite_store.list_waits(execution.id)
+        assert [kept == one for one in answers].count(True) == 1
+        assert [isinstance(one, KitaruStateError) for one in answers].count(True) == 1
+
+
+def test_answer_that_comes_while_an_execution_parks_wakes_it(
+    sqlite_store: SQLiteStore, other_store: SQLiteStore
+) -> None:
+    for is_asked_before in [True, False] * 20:
+        execution = run(sqlite_store)
+        wait = question(execution)
+        if is_asked_before:
+            commit_one(sqlite_store, entry(execution, waits=(wait,)))
+        waits = () if is_asked_before else (wait,)
+        writing = entry(execution, waits=waits, outcome=parked(wait.position))
+
+        def resolve(exec_id: str = execution.id, position: str = wait.position) -> None:
+            while not other_store.list_waits(exec_id):
+                pass
+            other_store.resolve_wait(exec_id, position, answered(), now=NOW)
+
+        at_once(partial(commit_one, sqlite_store, writing), resolve)
+
+        assert sqlite_store.get_execution(execution.id).status is ExecutionStatus.PENDING
+
+
+def test_child_that_ends_while_its_parent_parks_wakes_it(
+    sqlite_store: SQLiteStore, other_store: SQLiteStore
+) -> None:
+    for _ in range(30):
+        parent = run(sqlite_store)
+        child = run(sqlite_store, parent_id=parent.id, parent_position="c#1")
+        wait = child_wait(parent, child.id)
+        writing = entry(parent, waits=(wait,), outcome=parked(wait.position))
+
+        at_once(
+            partial(commit_one, sqlite_store, writing),
+            partial(commit_one, other_store, entry(child, outcome=completed())),
+        )
+
+        assert sqlite_store.get_execution(parent.id).status is ExecutionStatus.PENDING
+    assert sqlite_store.verify() == []
+
+
+def test_due_waits_are_ended_once_by_all_who_look(
+    sqlite_store: SQLiteStore, other_store: SQLiteStore
+) -> None:
+    for number in range(40):
+        execution = run(sqlite_store)
+        park(sqlite_store, timer(execution, wake_at=NOW + number), execution=execution)
+
+    def wake(store: SQLiteStore) -> list[str]:
+        woken: list[str] = []
+        while some := store.wake_due(now=2 * NOW, limit=3):
+            woken += some
+        return woken
+
+    mine, others = at_once(partial(wake, sqlite_store), partial(wake, other_store))
+
+    assert isinstance(mine, list)
+    assert isinstance(others, list)
+    everyone = sqlite_store.find_pending_ids(now=2 * NOW, limit=99)
+    assert sorted(mine + others) == sorted(everyone)
+    assert len(everyone) == 40
+
+
+def test_who_looks_for_something_to_do_does_not_wait_for_writers(
+    sqlite_store: SQLiteStore,
+) -> None:
+    execution = run(sqlite_store)
+    park(sqlite_store, timer(execution, wake_at=2 * NOW), execution=execution)
+    stranger = sqlite3.connect(sqlite_store.path, isolation_level=None)
+    stranger.execute("BEGIN IMMEDIATE")
+
+    assert sqlite_store.wake_due(now=NOW, limit=9) == []
+    assert sqlite_store.wake_due(now=3 * NOW, limit=9, exec_ids=["x"]) == []
+    assert sqlite_store.find_pending_ids(now=NOW, limit=9) == []
+
+    stranger.close()
+    assert sqlite_store.wake_due(now=3 * NOW, limit=9) == [execution.id]
 
 
 def test_closed_store_opens_again_at_its_next_use(sqlite_store: SQLiteStore) -> None:

@@ -15,9 +15,10 @@ import pytest
 
 from kitaru import faults
 from kitaru.errors import KitaruBackendError
+from kitaru.model import StoredValue
 from kitaru.store.migrations import Migration, known_migrations, missing_migrations, read_migrations
 from kitaru.store.sqlite import SQLiteStore
-from tests.store.records import create
+from tests.store.records import NOW, create, finish
 
 FIRST = Migration(1, "first", "CREATE TABLE a (x INTEGER);", "1" * 64)
 SECOND = Migration(2, "second", "CREATE TABLE b (x INTEGER);", "2" * 64)
@@ -92,6 +93,81 @@ def test_second_migration_runs_when_a_store_is_opened_by_the_version_that_has_it
     assert with_two.get_execution(execution.id) == execution
     assert "CREATE TABLE b (x INTEGER)" in schema(path)
     with_two.close()
+
+
+ROWS_OF_THE_FIRST_VERSION = """
+INSERT INTO execution (
+    id, project, flow, status, epoch, recoveries, max_recoveries, retries_left, runnable_at, created_at,
+    started_at, ended_at, code_ref, code_root, code_hash, stack, tags, spec,
+    inputs_codec, inputs_size, inputs_data, failure
+)
+VALUES
+    ('old', 'default', 'research', 'failed', 3, 1, 10, 0, 1, 1, 2, 9, 'm:f', '/src', 'c0de', 'local', '["a"]',
+     '{"stack":"local"}', 'kitaru/1', 1, x'05', '{"exception_type":"E","message":"no"}');
+INSERT INTO call (
+    seq, execution_id, position, call_id, name, kind, fingerprint, ordered, status, upstreams, cache_key,
+    epoch, started_at, ended_at, output_codec, output_size, output_data, output_digest, failure
+)
+VALUES
+    (9, 'old', 'a#1', 'a', 'a', 'checkpoint', x'00', 1, 'running', '[]', NULL, 1, 5, NULL, NULL, NULL, NULL,
+     NULL, NULL),
+    (2, 'old', 'z#1', 'z', 'z', 'checkpoint', x'01', 0, 'completed', '[]', x'aa', 1, 5, 6, 'kitaru/1', 1,
+     x'05', NULL, NULL),
+    (7, 'old', 'c#1', 'c', 'c', 'child', x'02', 1, 'cached', '["z#1"]', NULL, 2, 5, 6, 'kitaru/1', 9, NULL,
+     'abab', NULL),
+    (4, 'old', 'm#1', 'm', 'm', 'value', x'03', 1, 'failed', '[]', NULL, 3, 5, 6, NULL, NULL, NULL, NULL,
+     '{"exception_type":"E","message":"no"}'),
+    (5, 'old', 'p#1', 'p', 'p', 'checkpoint', x'04', 1, 'pending', '[]', NULL, 3, 5, NULL, NULL, NULL, NULL,
+     NULL, NULL);
+"""
+
+
+def test_rows_of_the_first_version_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kitaru.db"
+    with monkeypatch.context() as first_version:
+        first = known_migrations("sqlite")[:1]
+        first_version.setattr("kitaru.store.sqlite_schema.known_migrations", lambda _: first)
+        SQLiteStore(path).close()
+    change(path, ROWS_OF_THE_FIRST_VERSION)
+
+    store = SQLiteStore(path)
+
+    execution, calls = store.get_execution("old"), store.list_calls("old")
+    assert (execution.status, execution.epoch, execution.tags) == ("failed", 3, ("a",))
+    assert (execution.origin_id, execution.replay_plan) == (None, None)
+    assert [
+        (row.position, row.kind, row.status, row.upstreams, row.epoch, row.ended_at)
+        for row in calls
+    ] == [
+        ("z#1", "checkpoint", "completed", (), 1, 6),
+        ("m#1", "value", "failed", (), 3, 6),
+        ("p#1", "checkpoint", "pending", (), 3, None),
+        ("c#1", "child", "cached", ("z#1",), 2, 6),
+        ("a#1", "checkpoint", "running", (), 1, None),
+    ]
+    assert [row.output for row in calls if row.output is not None] == [
+        StoredValue("kitaru/1", b"\x05", None, 1),
+        StoredValue("kitaru/1", None, "abab", 9),
+    ]
+    assert store.find_cached_call("default", b"\xaa", since=None) == ("old", calls[0])
+    assert store.list_waits("old") == []
+    assert store.verify() == []
+    assert store.retry_execution("old", reopen=["m#1"], now=NOW).status == "pending"
+    assert store.list_calls("old")[1].status == "pending"
+    store.close()
+
+
+def test_calls_go_with_their_execution_after_the_table_was_rebuilt(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "kitaru.db")
+    execution = finish(store)
+
+    store.delete_execution(execution.id)
+
+    assert store.list_calls(execution.id) == []
+    assert not any("call_before" in sql for sql in schema(tmp_path / "kitaru.db"))
+    store.close()
 
 
 def test_edited_migration_is_refused(tmp_path: Path) -> None:

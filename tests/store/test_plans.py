@@ -65,7 +65,7 @@ def test_statement_finds_its_rows_through_an_index(sqlite_store: SQLiteStore, na
         assert [step for step in steps if "TEMP B-TREE" in step] == []
 
 
-@pytest.mark.parametrize("name", ["claim_executions", "is_anything_claimable"])
+@pytest.mark.parametrize("name", ["claim_executions", "is_anything_claimable", "find_pending_ids"])
 def test_what_may_be_claimed_is_found_in_its_order(sqlite_store: SQLiteStore, name: str) -> None:
     text = STATEMENTS[name].text
 
@@ -119,6 +119,46 @@ def test_children_are_found_through_their_parent(sqlite_store: SQLiteStore) -> N
     steps = plan(sqlite_store, *list_statement(columns, where, has_tag, limit=50, before=None))
 
     assert "SEARCH execution USING INDEX execution_by_parent (parent_id=?)" in steps
+
+
+@pytest.mark.parametrize("where", [{}, {"status": ExecutionStatus.FAILED}, {"flow": "f"}])
+@pytest.mark.parametrize("before", [None, (1, "x")])
+def test_replays_are_found_through_their_origin_in_order(
+    sqlite_store: SQLiteStore, where: dict[str, Any], before: tuple[int, str] | None
+) -> None:
+    fitting = ExecutionFilter(project="p", origin_id="x", **where)
+    columns, has_tag = STATEMENTS["execution_columns"].text, STATEMENTS["has_tag"].text
+
+    text, arguments = list_statement(columns, fitting, has_tag, limit=50, before=before)
+    counted = plan(sqlite_store, *count_statement(fitting, has_tag))
+
+    [listed] = plan(sqlite_store, text, arguments)
+    assert listed.startswith("SEARCH execution USING INDEX execution_by_origin (origin_id=?")
+    assert ["execution_by_origin (origin_id=?" in step for step in counted] == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("is_anything_due", "wait USING INDEX wait_due (wake_at<?)"),
+        ("end_due_waits", "due USING INDEX wait_due (wake_at<?)"),
+        (
+            "list_open_waits",
+            "wait USING INDEX wait_question ((created_at,execution_id,position)>(?,?,?))",
+        ),
+        ("answer_child_waits", "wait USING INDEX wait_by_child (child_id=?)"),
+        ("has_waits_to_end", "wait USING INDEX wait_by_child (child_id=?)"),
+        ("find_unfinished_replay", "replay USING INDEX execution_by_origin (origin_id=?)"),
+    ],
+)
+def test_open_waits_are_found_among_the_open_ones(
+    sqlite_store: SQLiteStore, name: str, expected: str
+) -> None:
+    text = STATEMENTS[name].text
+
+    steps = plan(sqlite_store, text, [None] * text.count("?"))
+
+    assert f"SEARCH {expected}" in steps
 
 
 @pytest.mark.parametrize("where", [{}, {"flow": "f"}, {"status": ExecutionStatus.FAILED}])

@@ -140,6 +140,7 @@ LIMIT 1;
 
 -- name: find_unfinished_replay(exec_id)
 -- Which replay may still read an execution's journal, or ask for the results of what it and its ancestors started.
+-- The few members are looked at first: in SQLite, CROSS JOIN keeps the order in which tables are named.
 WITH RECURSIVE tree (id) AS (
     SELECT CAST(:exec_id AS TEXT)
     UNION
@@ -163,8 +164,9 @@ member (id) AS (
 )
 SELECT replay.id, replay.status, replay.origin_id
 FROM member
-INNER JOIN execution AS replay ON replay.origin_id = member.id
-WHERE replay.status IN ('pending', 'running', 'waiting')
+CROSS JOIN execution AS replay
+WHERE replay.origin_id = member.id
+    AND replay.status IN ('pending', 'running', 'waiting')
 ORDER BY replay.created_at, replay.id
 LIMIT 1;
 

@@ -116,7 +116,7 @@ FROM wait
 WHERE execution_id = :exec_id AND position = :position;
 
 -- name: list_open_waits(project, created_at, exec_id, position, limit)
--- Open questions after a key, oldest first.
+-- Open questions after a key, oldest first; in SQLite, CROSS JOIN keeps the order in which tables are named.
 SELECT
     wait.execution_id, wait.position, wait.wait_id, wait.name, wait.kind, wait.status, wait.question,
     wait.schema, wait.metadata, wait.wake_at, wait.child_id, wait.asked_by, wait.problem, wait.created_at,
