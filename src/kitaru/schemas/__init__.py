@@ -7,7 +7,7 @@ first type or answer comes, never by `import kitaru`.
 
 from __future__ import annotations
 
-from kitaru.schemas.checking import check_answer, typed
+from kitaru.schemas.checking import check_answer, find_problems, listed, typed
 from kitaru.schemas.declaring import schema_of, to_json
 from kitaru.schemas.describing import describe
 from kitaru.schemas.form import Field, Form, FormKind, fields, form_of
@@ -19,7 +19,9 @@ __all__ = [
     "check_answer",
     "describe",
     "fields",
+    "find_problems",
     "form_of",
+    "listed",
     "schema_of",
     "to_json",
     "typed",

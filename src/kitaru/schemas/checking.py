@@ -34,10 +34,10 @@ def check_answer(schema: str | None, answer: str, *, wait: str, exec_id: str) ->
     Raises:
         KitaruWaitValidationError: It is no JSON, too large, or not what the schema says.
     """
-    problems = _problems(schema, answer)
+    problems = find_problems(schema, answer)
     if problems:
         message = (
-            f"the answer to wait {wait!r} of execution {exec_id!r} does not fit: {_listed(problems)}. The"
+            f"the answer to wait {wait!r} of execution {exec_id!r} does not fit: {listed(problems)}. The"
             f" wait stays open; it asks for: {describe(schema)}."
         )
         raise KitaruWaitValidationError(message)
@@ -71,18 +71,23 @@ def typed(type_or_schema: UserValue, answer: str) -> object:
         refusal = error
     # JSON knows fewer types than Python: 3.0 is a whole number there. What fits the schema gets a second
     # chance; anything else would be a conversion that nobody asked for.
-    if not _problems(schema_of(type_or_schema), answer):
+    if not find_problems(schema_of(type_or_schema), answer):
         try:
             return adapter.validate_json(answer, strict=False)
         except ValidationError as error:
             refusal = error
     problems = list(dict.fromkeys(_refusals(refusal, value)))
-    message = f"the answer was not accepted: {_listed(problems)}."
+    message = f"the answer was not accepted: {listed(problems)}."
     raise KitaruWaitValidationError(message) from refusal
 
 
-def _problems(schema: str | None, answer: str) -> list[str]:
-    """Return what is wrong with an answer, in words."""
+def find_problems(schema: str | None, answer: str) -> list[str]:
+    """Return what is wrong with an answer, in words, each problem with its place; nothing if it fits.
+
+    Args:
+        schema: What was asked for, from `schema_of`.
+        answer: JSON text.
+    """
     too_large = size_problem(len(answer.encode(errors="replace")))
     if too_large:
         return [f"it {too_large}"]
@@ -115,12 +120,13 @@ def _problems(schema: str | None, answer: str) -> list[str]:
 def _no_json(schema: str | None, answer: str, problem: str) -> str:
     hint = ""
     quoted = json.dumps(answer)
-    if schema is not None and len(quoted) < 100 and not _problems(schema, quoted):
+    if schema is not None and len(quoted) < 100 and not find_problems(schema, quoted):
         hint = f". A text stands in double quotes: {quoted}"
     return f"it is no JSON ({problem.rstrip('.')}){hint}"
 
 
-def _listed(problems: list[str]) -> str:
+def listed(problems: list[str]) -> str:
+    """Return problems as one text: the first three of them."""
     more = len(problems) - _SHOWN_PROBLEMS
     rest = f"; and {more} more" if more > 0 else ""
     return "; ".join(problem.rstrip(".") for problem in problems[:_SHOWN_PROBLEMS]) + rest
