@@ -80,3 +80,19 @@ def test_branches_of_an_async_flow_meet_again(run_python: Run) -> None:
         "  ask_slow_model: failed",
         "  search: completed",
     ]
+
+
+def test_reader_goes_on_where_another_one_stopped(run_python: Run) -> None:
+    lines = output_of(run_python, "progress_events.py")
+
+    words = ["Bees", "dance", "to", "tell", "each", "other", "where", "flowers", "are."]
+    assert lines == [
+        "   33% read source 1",
+        "   67% read source 2",
+        "  100% read source 3",
+        "kitaru.checkpoint.returned search",
+        *(f"  {word}" for word in words),
+        "kitaru.checkpoint.returned answer",
+        "kitaru.execution.completed ",
+        "Bees dance to tell each other where flowers are. (3 sources)",
+    ]
