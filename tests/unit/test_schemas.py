@@ -222,6 +222,19 @@ def test_schema_of_what_json_cannot_express_is_refused(declared: Any, problem: s
     assert "errors.pydantic.dev" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "field", [Field(float("nan")), Field(0.0, description="\ud800")], ids=["nan", "text"]
+)
+def test_type_whose_schema_cannot_be_stored_is_refused(field: Any) -> None:
+    class Odd(BaseModel):
+        number: float = field
+
+    with pytest.raises(
+        KitaruUsageError, match=r"a default or a description in it cannot be stored as JSON"
+    ):
+        schema_of(Odd)
+
+
 def test_schema_that_contains_itself_is_refused() -> None:
     schema: dict[str, Any] = {"type": "array"}
     schema["items"] = schema

@@ -46,10 +46,14 @@ def schema_of(type_or_schema: UserValue) -> str | None:
     _check_is_type(type_or_schema)
     schema = _described(type_or_schema)
     try:
-        return compact(schema)
+        text = compact(schema)
+        text.encode()
     except ValueError as error:
-        problem = f"a default or an example in it is no JSON ({error})"
+        problem = (
+            f"a default or a description in it cannot be stored as JSON ({_first_line(error)})"
+        )
         raise _refusal(_name(type_or_schema), problem) from error
+    return text
 
 
 def to_json(value: object) -> str:

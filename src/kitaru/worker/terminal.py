@@ -143,7 +143,8 @@ class Terminal:
         ) as error:  # closed, or replaced by something else
             raise EndOfInput from error
 
-    if sys.platform == "win32":
+    # The tests run on POSIX.
+    if sys.platform == "win32":  # pragma: no cover
 
         def _read_line(self) -> bytes:
             import msvcrt
