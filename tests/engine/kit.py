@@ -111,8 +111,8 @@ def attempts(handle: FlowHandle[Any]) -> list[AttemptRecord]:
     return store().list_attempts(handle.exec_id)
 
 
-def events(handle: FlowHandle[Any]) -> list[EventRecord]:
-    return [event for _, event in store().list_events(handle.exec_id)]
+def events(handle: FlowHandle[Any], kind: str = "divergence") -> list[EventRecord]:
+    return [event for _, event in store().list_events(handle.exec_id) if event.kind == kind]
 
 
 def execution(handle: FlowHandle[Any]) -> ExecutionRecord:

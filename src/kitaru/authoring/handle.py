@@ -147,7 +147,7 @@ class FlowHandle(Generic[R_co]):
         """
         from kitaru.client import KitaruClient
 
-        KitaruClient().executions.input(self._exec_id, wait=wait, value=value)
+        KitaruClient().executions.input(self._exec_id, wait=wait, value=value, via="handle")
 
     def logs(self) -> list[LogEntry]:
         """Return what the execution has printed and logged so far, oldest first."""

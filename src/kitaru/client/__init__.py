@@ -11,9 +11,10 @@ from kitaru.client.models import (
     Execution,
     FailureInfo,
     LogEntry,
+    PendingWait,
 )
 from kitaru.errors import FailureOrigin
-from kitaru.model import ExecutionStatus
+from kitaru.model import ExecutionStatus, WaitStatus
 
 __all__ = [
     "ArtifactRef",
@@ -26,4 +27,6 @@ __all__ = [
     "FailureOrigin",
     "KitaruClient",
     "LogEntry",
+    "PendingWait",
+    "WaitStatus",
 ]

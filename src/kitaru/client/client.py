@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from kitaru import settings
+from kitaru.client.answering import Waits
 from kitaru.client.artifacts import Artifacts
 from kitaru.client.connection import Connection
 from kitaru.client.executions import Executions
@@ -18,6 +19,7 @@ class KitaruClient:
     Attributes:
         executions: Look executions up and act on them.
         artifacts: What they have kept.
+        waits: The questions that they ask.
         upkeep: The store itself.
 
     Args:
@@ -46,6 +48,7 @@ class KitaruClient:
         self._connection = Connection(settings.current().having(project=project))
         self.executions = Executions(self._connection)
         self.artifacts = Artifacts(self.executions)
+        self.waits = Waits(self._connection)
         self.upkeep = Upkeep(self._connection)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, overload
 
+from kitaru.client.answering import Answering, WaitList
 from kitaru.client.bounds import check_bounds
 from kitaru.client.connection import Connection
 from kitaru.client.event_reading import EventFilter, EventReader, ExecutionEvent
@@ -16,11 +17,11 @@ from kitaru.clock import SYSTEM_CLOCK, Clock
 from kitaru.errors import KitaruNotFoundError, KitaruStateError, KitaruUsageError
 from kitaru.model import (
     CallRecord,
-    CallStatus,
     ExecutionFilter,
     ExecutionRecord,
     ExecutionStatus,
     StoredValue,
+    WaitStatus,
 )
 
 # Inside a class that has a method `list`, annotations cannot say so.
@@ -36,6 +37,7 @@ class Executions:
     def __init__(self, connection: Connection, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._connection = connection
         self._clock = clock
+        self._answering = Answering(connection, clock=clock)
 
     def get(self, exec_id: str) -> Execution:
         """Return an execution with its checkpoints and artifacts.
@@ -78,7 +80,7 @@ class Executions:
         before = None if after is None else _key(self._find(after))
         skip = 0 if page is None or size is None else (page - 1) * size
         found = self._records(where, before=before, skip=skip, limit=limit or size)
-        return [execution_of(record, self) for record in found]
+        return [execution_of(record, self, self._summary(record)) for record in found]
 
     def count(
         self,
@@ -213,6 +215,40 @@ class Executions:
         worker.retry_execution(record.id)
         return self.get(record.id)
 
+    def pending_waits(self, exec_id: str) -> WaitList:
+        """Return the questions of an execution that are open, the one asked first first."""
+        return self._answering.pending(self._find(exec_id))
+
+    def input(self, exec_id: str, *, wait: str, value: UserValue, via: str = "client") -> Execution:
+        """Answer an open question, so that the execution goes on wherever someone can run it.
+
+        Args:
+            exec_id: Which execution.
+            wait: The wait's name or id.
+            value: The answer: a JSON value, or what pydantic makes one of. A gate takes None.
+            via: From where the answer comes, for the record.
+
+        Durability: one transaction; the first answer counts.
+
+        Raises:
+            KitaruWaitValidationError: The answer does not fit the schema; the wait stays open.
+            KitaruStateError: There is no such open wait, several go by the name, or someone was faster.
+            KitaruUsageError: The answer is no JSON value.
+        """
+        record = self._find(exec_id)
+        self._answering.answer(record.id, wait, value, via=via)
+        return self.get(record.id)
+
+    def abort_wait(self, exec_id: str, *, wait: str, via: str = "client") -> Execution:
+        """Abort an open question: the flow gets `KitaruWaitAbortedError`, which it may catch.
+
+        Raises:
+            KitaruStateError: There is no such open wait, several go by the name, or someone was faster.
+        """
+        record = self._find(exec_id)
+        self._answering.abort(record.id, wait, via=via)
+        return self.get(record.id)
+
     def resume(self, exec_id: str) -> Execution:
         """Continue an execution in this process, in the background, that waits for nothing any more.
 
@@ -328,6 +364,13 @@ class Executions:
             raise KitaruStateError(message)
         return store.get_execution(prefix if prefix in found else found[0])
 
+    def _summary(self, record: ExecutionRecord) -> Detail:
+        """Return what a summary has: the open questions of an execution that waits."""
+        if record.status is not ExecutionStatus.WAITING:
+            return Detail()
+        waits = self._connection.store.list_waits(record.id)
+        return Detail(waits=[wait for wait in waits if wait.status is WaitStatus.OPEN])
+
     def _detail(self, record: ExecutionRecord) -> Detail:
         store = self._connection.store
         # In the order in which they began; the store has them as they were first written.
@@ -341,11 +384,12 @@ class Executions:
                 self._records(ExecutionFilter(project=record.project, parent_id=record.id))
             ),
             sources=self._sources(calls),
+            waits=store.list_waits(record.id),
         )
 
     def _sources(self, calls: Sequence[CallRecord]) -> dict[str, str]:
         """Return for each reused `execution/position` the `execution/call` it is known by."""
-        reused = [call.cached_from for call in calls if call.status is CallStatus.CACHED]
+        reused = [call.cached_from for call in calls]
         wanted = {origin.partition("/")[0] for origin in reused if origin is not None}
         return {
             f"{exec_id}/{call.position}": f"{exec_id}/{call.call_id}"

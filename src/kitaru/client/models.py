@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from kitaru.errors import FailureOrigin, KitaruStateError
-from kitaru.model import ExecutionStatus, StoredValue
+from kitaru.model import ExecutionStatus, StoredValue, WaitStatus
 
 UserValue = Any
 
@@ -122,6 +122,41 @@ class ArtifactRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PendingWait:
+    """A question of an execution, open or over.
+
+    Attributes:
+        wait_id: What answers name it by; unique in its execution.
+        name: The name that the flow gave it; `wait` if none.
+        schema: JSON Schema of the answer; None for a gate, which is only continued or aborted.
+        metadata: What the flow adds for those who answer.
+        entered_waiting_at: When it was asked.
+        expires_at: When it ends by itself.
+        problem: Why the flow did not accept the answer before.
+        status: `open`, `answered`, `aborted`, `expired`, or `closed` when its execution ended first.
+        answer: What was answered, as JSON values.
+        resolved_by: Who answered or aborted it, such as `user@host`.
+        resolved_via: From where, such as `cli (pid 4711)`.
+    """
+
+    wait_id: str
+    name: str
+    question: str | None
+    schema: Mapping[str, UserValue] | None
+    metadata: Mapping[str, UserValue]
+    entered_waiting_at: datetime
+    expires_at: datetime | None = None
+    exec_id: str
+    flow_name: str
+    problem: str | None = None
+    status: WaitStatus = WaitStatus.OPEN
+    answer: UserValue = None
+    resolved_at: datetime | None = None
+    resolved_by: str | None = None
+    resolved_via: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointAttempt:
     """One try of a call.
 
@@ -147,12 +182,15 @@ class CheckpointCall:
     Attributes:
         call_id: `name`, `name-2`, or the `id=` given; unique in its execution.
         name: The checkpoint's name.
-        original_call_id: `execution/call` whose result was reused; None if the body ran.
+        original_call_id: `execution/call` whose result was reused or replaced; None if the body ran.
         parent_call_ids: The calls it followed from.
         attempts: Its tries, in order; none if its result was reused.
-        checkpoint_type: The checkpoint's label; `flow` for a flow started inside the flow.
+        checkpoint_type: The checkpoint's label; `flow` for a flow started inside the flow, `wait` and
+            `timer` for `kitaru.wait` and `kitaru.sleep`.
         child_exec_id: The execution of a flow started inside the flow.
         scope: Empty for calls of the flow's own body; `0.2` for the third task of the first.
+        position: Where it stands in the flow, as `replay` selects it.
+        is_overridden: Whether a replay was given its value.
     """
 
     call_id: str
@@ -169,6 +207,8 @@ class CheckpointCall:
     checkpoint_type: str | None = None
     child_exec_id: str | None = None
     scope: str = ""
+    position: str = ""
+    is_overridden: bool = False
 
     @property
     def duration(self) -> timedelta | None:
@@ -187,7 +227,9 @@ class Execution:
         flow_id: Where the flow's code is: `module:name` or `/path/script.py:name`.
         status_reason: Why it has its status, where the status alone does not say.
         frozen_execution_spec: The configuration it was started with.
+        original_exec_id: The execution that it replays.
         parent_exec_id: The execution whose flow started it.
+        waits: The questions it has asked, open and over, in that order; of a summary, only the open ones.
         tags: Words given to `.run` or `@flow`.
         recoveries: How often it lost its process and was continued.
         cancel_requested_at: When someone asked for it to be cancelled.
@@ -207,6 +249,8 @@ class Execution:
     failure: FailureInfo | None
     frozen_execution_spec: Mapping[str, UserValue]
     parent_exec_id: str | None
+    original_exec_id: str | None = None
+    waits: tuple[PendingWait, ...] = ()
     checkpoints: tuple[CheckpointCall, ...] = ()
     artifacts: tuple[ArtifactRef, ...] = ()
     tags: tuple[str, ...] = ()
@@ -221,6 +265,17 @@ class Execution:
     def duration(self) -> timedelta | None:
         """How long it took from its first start to its end; None while it has not ended."""
         return _between(self.started_at, self.ended_at)
+
+    @property
+    def pending_waits(self) -> tuple[PendingWait, ...]:
+        """The questions that are open, the one asked first first."""
+        return tuple(wait for wait in self.waits if wait.status is WaitStatus.OPEN)
+
+    @property
+    def pending_wait(self) -> PendingWait | None:
+        """The question that was asked first of those that are open."""
+        pending = self.pending_waits
+        return pending[0] if pending else None
 
     def result(self) -> UserValue:
         """Return what the flow returned.

@@ -14,6 +14,7 @@ from kitaru.client.models import (
     Execution,
     FailureInfo,
     LogEntry,
+    PendingWait,
     Source,
     UserValue,
 )
@@ -30,6 +31,8 @@ from kitaru.model import (
     LogLine,
     MetadataRecord,
     StoredValue,
+    WaitKind,
+    WaitRecord,
 )
 
 _CALL_STATUS = {
@@ -37,6 +40,8 @@ _CALL_STATUS = {
     CallStatus.RUNNING: ExecutionStatus.RUNNING,
     CallStatus.COMPLETED: ExecutionStatus.COMPLETED,
     CallStatus.CACHED: ExecutionStatus.COMPLETED,
+    CallStatus.REUSED: ExecutionStatus.COMPLETED,
+    CallStatus.OVERRIDDEN: ExecutionStatus.COMPLETED,
     CallStatus.FAILED: ExecutionStatus.FAILED,
 }
 _KIND_OF_OUTPUT = {"llm_call": "response", "tool_call": "output"}
@@ -49,6 +54,7 @@ class Detail:
     Attributes:
         children: The executions that its flow started.
         sources: For each `execution/position` whose result was reused, its `execution/call`.
+        waits: What the execution has waited for.
     """
 
     calls: Sequence[CallRecord] = ()
@@ -57,6 +63,7 @@ class Detail:
     metadata: Sequence[MetadataRecord] = ()
     children: Sequence[ExecutionRecord] = ()
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
+    waits: Sequence[WaitRecord] = ()
 
 
 def execution_of(
@@ -80,6 +87,12 @@ def execution_of(
         failure=failure_of(record.failure),
         frozen_execution_spec=dict(record.spec),
         parent_exec_id=record.parent_id,
+        original_exec_id=record.origin_id,
+        waits=tuple(
+            pending_wait_of(wait, record.flow)
+            for wait in detail.waits
+            if wait.kind is WaitKind.INPUT
+        ),
         checkpoints=checkpoints,
         artifacts=tuple(artifact for call in checkpoints for artifact in call.artifacts),
         tags=record.tags,
@@ -150,6 +163,8 @@ class _CallReader:
             artifacts=self._artifacts(call, own.artifacts),
             checkpoint_type=call.type,
             scope=call.position.rpartition("/")[0],
+            position=call.position,
+            is_overridden=call.status is CallStatus.OVERRIDDEN,
         )
 
     def child(self, call: CallRecord, child: ExecutionRecord | None) -> CheckpointCall:
@@ -169,15 +184,20 @@ class _CallReader:
             checkpoint_type="flow",
             child_exec_id=None if child is None else child.id,
             scope=call.position.rpartition("/")[0],
+            position=call.position,
         )
 
     def _status(self, call: CallRecord) -> ExecutionStatus:
+        if call.status is CallStatus.REUSED and call.failure is not None:
+            return ExecutionStatus.FAILED
         if call.status is not CallStatus.RUNNING:
             return _CALL_STATUS[call.status]
         if self.execution.status is ExecutionStatus.FAILED:
             return ExecutionStatus.FAILED  # nobody cancelled it: its flow's failure cut it off
         if self.execution.status.is_finished:
             return ExecutionStatus.CANCELLED
+        if call.kind in {CallKind.WAIT, CallKind.TIMER}:
+            return ExecutionStatus.WAITING
         # A row of an earlier claim, or of a runner that is gone: the body will run again.
         runs = self.execution.status is ExecutionStatus.RUNNING
         is_current = runs and call.epoch == self.execution.epoch
@@ -200,7 +220,8 @@ class _CallReader:
             )
             for attempt in failed
         ]
-        told_by_row = call.status in {CallStatus.COMPLETED, CallStatus.RUNNING} or (
+        is_body = call.kind is CallKind.CHECKPOINT
+        told_by_row = (is_body and call.status in {CallStatus.COMPLETED, CallStatus.RUNNING}) or (
             call.status is CallStatus.FAILED and not failed
         )
         if told_by_row:
@@ -269,6 +290,27 @@ class _CallReader:
             _stored=artifact.value,
             _source=self.source,
         )
+
+
+def pending_wait_of(wait: WaitRecord, flow: str) -> PendingWait:
+    """Return a question as users read it."""
+    return PendingWait(
+        wait_id=wait.wait_id,
+        name=wait.name,
+        question=wait.question,
+        schema=None if wait.schema is None else json.loads(wait.schema),
+        metadata=json.loads(wait.metadata),
+        entered_waiting_at=to_datetime(wait.created_at),
+        expires_at=_moment(wait.wake_at),
+        exec_id=wait.exec_id,
+        flow_name=flow,
+        problem=wait.problem,
+        status=wait.status,
+        answer=None if wait.answer is None else json.loads(wait.answer),
+        resolved_at=_moment(wait.resolved_at),
+        resolved_by=wait.resolved_by,
+        resolved_via=wait.resolved_via,
+    )
 
 
 def failure_of(record: FailureRecord | None) -> FailureInfo | None:

@@ -14,6 +14,7 @@ from kitaru.client.models import (
     Execution,
     FailureInfo,
     LogEntry,
+    PendingWait,
 )
 
 Shape = dict[str, Any]
@@ -31,6 +32,8 @@ def execution_summary(execution: Execution) -> Shape:
         "ended_at": moment(execution.ended_at),
         "stack_name": execution.stack_name,
         "status_reason": execution.status_reason,
+        "original_exec_id": execution.original_exec_id,
+        "pending_wait": pending_wait(execution.pending_wait),
         "failure": failure(execution.failure),
         "metadata": plain(execution.metadata),
         "tags": list(execution.tags),
@@ -48,6 +51,8 @@ def execution(execution: Execution) -> Shape:
         "cancel_requested_at": moment(execution.cancel_requested_at),
         "cancel_requested_by": execution.cancel_requested_by,
         "frozen_execution_spec": plain(execution.frozen_execution_spec),
+        "pending_waits": [pending_wait(wait) for wait in execution.pending_waits],
+        "waits": [wait(asked) for asked in execution.waits],
         "checkpoints": [checkpoint(call) for call in execution.checkpoints],
         "artifacts": [artifact(kept) for kept in execution.artifacts],
     }
@@ -65,11 +70,43 @@ def checkpoint(call: CheckpointCall) -> Shape:
         "duration_seconds": None if call.duration is None else call.duration.total_seconds(),
         "metadata": plain(call.metadata),
         "original_call_id": call.original_call_id,
+        "position": call.position,
+        "is_overridden": call.is_overridden,
         "parent_call_ids": list(call.parent_call_ids),
         "child_exec_id": call.child_exec_id,
         "failure": failure(call.failure),
         "attempts": [attempt(tried) for tried in call.attempts],
         "artifacts": [artifact(kept) for kept in call.artifacts],
+    }
+
+
+def pending_wait(asked: PendingWait | None) -> Shape | None:
+    """Return the shape of an open question."""
+    if asked is None:
+        return None
+    return {
+        "wait_id": asked.wait_id,
+        "name": asked.name,
+        "question": asked.question,
+        "schema": None if asked.schema is None else dict(asked.schema),
+        "metadata": plain(asked.metadata),
+        "entered_waiting_at": moment(asked.entered_waiting_at),
+        "expires_at": moment(asked.expires_at),
+        "problem": asked.problem,
+        "exec_id": asked.exec_id,
+        "flow_name": asked.flow_name,
+    }
+
+
+def wait(asked: PendingWait) -> Shape:
+    """Return the shape of a question, open or over."""
+    return {
+        **(pending_wait(asked) or {}),
+        "status": asked.status.value,
+        "answer": plain(asked.answer),
+        "resolved_at": moment(asked.resolved_at),
+        "resolved_by": asked.resolved_by,
+        "resolved_via": asked.resolved_via,
     }
 
 

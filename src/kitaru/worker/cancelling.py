@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 from typing import TYPE_CHECKING
+
+from kitaru.ids import current_user
 
 if TYPE_CHECKING:
     from kitaru.model import ExecutionRecord
@@ -20,14 +20,8 @@ def cancel(runner: LocalRunner, exec_id: str) -> ExecutionRecord:
         KitaruStateError: It is over.
         KitaruNotFoundError: There is no such execution.
     """
-    execution = runner.store.request_cancel(exec_id, by=_who(), now=runner.services.clock.now())
+    execution = runner.store.request_cancel(
+        exec_id, by=current_user(), now=runner.services.clock.now()
+    )
     runner.notice()
     return execution
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{platform.node()}"

@@ -9,18 +9,16 @@ once. `dialogue.py` has what is said, `terminal.py` how lines are read.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-import getpass
 import logging
 import os
-import platform
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
 from kitaru.errors import KitaruError, KitaruNotFoundError, KitaruStateError
+from kitaru.ids import current_user
 from kitaru.model import Resolution, WaitRecord, WaitStatus
 from kitaru.worker.dialogue import (
     Aborted,
@@ -162,8 +160,8 @@ class Prompter:
         try:
             answer = compose(wait, self._terminal)
         except Aborted:
-            return Resolution(status=WaitStatus.ABORTED, answer=None, by=_who(), via=via)
-        return Resolution(status=WaitStatus.ANSWERED, answer=answer, by=_who(), via=via)
+            return Resolution(status=WaitStatus.ABORTED, answer=None, by=current_user(), via=via)
+        return Resolution(status=WaitStatus.ANSWERED, answer=answer, by=current_user(), via=via)
 
     def _give(self, wait: WaitRecord, resolution: Resolution) -> bool:
         """Hand an answer in; whether that is the end of the question."""
@@ -175,10 +173,3 @@ class Prompter:
             self._terminal.say(f"  ! the answer could not be recorded: {error.message}")
             return False
         return True
-
-
-def _who() -> str:
-    user = "unknown"
-    with contextlib.suppress(KeyError, OSError):
-        user = getpass.getuser()
-    return f"{user}@{platform.node()}"
