@@ -258,6 +258,14 @@ def test_every_variable_in_the_documentation_exists() -> None:
     assert ours - set(VARIABLES.values()) == set()
 
 
+def test_every_kind_of_event_is_documented() -> None:
+    from kitaru.events import EventKind
+
+    text = (ROOT / "docs" / "events.md").read_text("utf-8")
+
+    assert [kind for kind in EventKind if f"`{kind}`" not in text] == []
+
+
 def test_state_chart_shows_every_transition() -> None:
     from kitaru.transitions import TRANSITIONS
 

@@ -20,9 +20,12 @@ from kitaru.events import EventKind
 from kitaru.model import EventRecord, ExecutionStatus
 from kitaru.testing import FakeClock
 from tests.engine.kit import PATIENCE_SECONDS, answer, execution, go_on, leave, runner, store
-from tests.engine.kit import events as stored_events
 
 Payload = dict[str, Any]
+
+
+def stored_events(handle: FlowHandle[Any]) -> list[EventRecord]:
+    return [event for _, event in store().list_events(handle.exec_id)]
 
 
 def told(handle: FlowHandle[Any]) -> list[tuple[str, Payload]]:
@@ -496,3 +499,37 @@ def test_last_events_are_stored_with_the_outcome() -> None:
 
     assert execution(handle).status is ExecutionStatus.COMPLETED
     assert kinds(handle) == [EventKind.CHECKPOINT_PROGRESS]
+
+
+def test_outcome_takes_what_is_queued_but_not_past_what_is_on_its_way(shelf: Shelf) -> None:
+    feed = Feed(shelf, clock=FakeClock(), interval=0, capacity=2)
+    shelf.lets_go.clear()
+    feed.tell("a", event("first"))
+    assert shelf.came.wait(PATIENCE_SECONDS)
+    for kind in ("dropped", "other", "last"):
+        feed.tell("b" if kind == "other" else "a", event(kind))
+
+    assert feed.take("a") is None
+
+    shelf.lets_go.set()
+    feed.wait_stored("a", PATIENCE_SECONDS)
+    feed.flush(PATIENCE_SECONDS)
+    assert feed.take("a") == ()
+    assert shelf.kept == [
+        ("a", "first", "{}"), gap("a", 1), ("b", "other", "{}"), ("a", "last", "{}"),
+    ]  # fmt: skip
+    feed.stop()
+
+
+def test_what_is_taken_tells_of_what_was_dropped(shelf: Shelf) -> None:
+    feed = Feed(shelf, clock=FakeClock(), interval=PATIENCE_SECONDS * 10, capacity=2)
+    for kind in ("1", "2", "3"):
+        feed.tell("a", event(kind))
+
+    taken = feed.take("a")
+
+    assert taken is not None
+    assert [told.kind for told in taken] == ["gap", "2", "3"]
+    assert feed.flush(PATIENCE_SECONDS)
+    assert shelf.kept == []
+    feed.stop()

@@ -8,6 +8,7 @@ cannot hold is dropped from its old end, and a `gap` event says how many.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -95,13 +96,18 @@ class Feed:
             while len(self._queue) > self._capacity or self._characters > _CHARACTERS:
                 self._drop(self._take())
             if self._thread is None or not self._thread.is_alive():
-                self._stopped = False
-                self._thread = threading.Thread(
-                    target=self._store_events, name="kitaru-events", daemon=True
-                )
-                self._thread.start()
+                self._start()
             elif len(self._queue) == 1:
                 self._changed.notify_all()
+
+    def _start(self) -> None:
+        self._stopped = False
+        self._thread = threading.Thread(
+            target=self._store_events, name="kitaru-events", daemon=True
+        )
+        # An interpreter that is shutting down starts none; then the outcome takes the events along.
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
 
     def next_index(self, exec_id: str, sender: str, wanted: int | None) -> int | None:
         """Return the next number for what one attempt of a call tells; None if `wanted` is taken.
@@ -133,25 +139,27 @@ class Feed:
             self._changed.notify_all()
             return self._changed.wait_for(lambda: self._done >= wanted and not self._hurry, timeout)
 
-    def is_storing(self, exec_id: str) -> bool:
-        """Whether events of this execution are on their way into the store."""
-        return exec_id in self._storing
+    def take(self, exec_id: str) -> tuple[EventRecord, ...] | None:
+        """Return an execution's events that nobody has stored yet; the caller stores them.
+
+        None if others are on their way into the store at this moment, which come first.
+        """
+        with self._changed:
+            if exec_id in self._storing:
+                return None
+            dropped = self._dropped.pop(exec_id, 0)
+            gaps = _gaps({exec_id: dropped}, self._clock.now()) if dropped else []
+            taken = [told for told in self._queue if told[0] == exec_id]
+            if taken:
+                self._queue = deque(told for told in self._queue if told[0] != exec_id)
+                self._characters -= sum(len(event.payload) for _, event in taken)
+                self._done += len(taken)
+            return tuple(event for _, event in (*gaps, *taken))
 
     def wait_stored(self, exec_id: str, timeout: float) -> None:
-        """Wait until none of them is."""
+        """Wait until what was on its way is stored or given up."""
         with self._changed:
-            self._changed.wait_for(lambda: not self.is_storing(exec_id), timeout)
-
-    def take(self, exec_id: str) -> tuple[EventRecord, ...]:
-        """Return an execution's events that nobody has stored yet; the caller stores them."""
-        if not self._queue:
-            return ()
-        with self._changed:
-            taken = tuple(event for of, event in self._queue if of == exec_id)
-            self._queue = deque(told for told in self._queue if told[0] != exec_id)
-            self._characters -= sum(len(event.payload) for event in taken)
-            self._done += len(taken)
-            return taken
+            self._changed.wait_for(lambda: exec_id not in self._storing, timeout)
 
     def forget_run(self, exec_id: str) -> None:
         """Let go of what is remembered of an execution that has left this process."""
@@ -186,9 +194,7 @@ class Feed:
     def _store_events(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._queue or self._stopped or (self._hurry and self._dropped)
-                )
+                self._changed.wait_for(lambda: self._queue or self._stopped or self._hurry)
                 if self._stopped:
                     return
                 if not self._hurry and len(self._queue) < _BATCH:

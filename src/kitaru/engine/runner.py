@@ -233,10 +233,12 @@ def run_execution(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
 def _last_events(run: Run) -> Steps:
     """Return what the run has told and nobody has stored, to go along with its outcome."""
     feed = run.services.feed
-    if feed.is_storing(run.exec_id):
+    events = feed.take(run.exec_id)
+    if events is None:
         # What is on its way comes first, unless the store is too slow for that.
         yield Fetch(lambda: feed.wait_stored(run.exec_id, _PATIENCE_SECONDS))
-    return feed.take(run.exec_id)
+        events = feed.take(run.exec_id)
+    return events or ()
 
 
 def _child_waits(run: Run, outcome: Outcome) -> tuple[WaitRecord, ...]:

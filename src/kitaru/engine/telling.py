@@ -6,6 +6,7 @@ Written beside the record it would overtake them, and cost every checkpoint a te
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -127,6 +128,14 @@ def tell_wait_over(call: Call, wait: WaitRecord) -> None:
         _tell_wait(call, kind, {"data": {"wait": wait.wait_id, "by": wait.resolved_by}})
 
 
+def _json(payload: object) -> str:
+    try:
+        return msgspec.json.encode(payload).decode()
+    except UnicodeEncodeError:
+        # A question may have characters that UTF-8 cannot express; JSON can.
+        return json.dumps(payload)
+
+
 def _tell_wait(call: Call, kind: EventKind, facts: Mapping[str, object]) -> None:
     run = call.scope.run
     about = _about(call)
@@ -142,7 +151,7 @@ def _tell(run: Run, kind: str, position: str, payload: object, moment: int | Non
         EventRecord(
             kind=kind,
             position=position,
-            payload=msgspec.json.encode(payload).decode(),
+            payload=_json(payload),
             created_at=run.clock.now() if moment is None else moment,
         ),
     )
