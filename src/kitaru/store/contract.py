@@ -185,11 +185,14 @@ class Journal(Protocol):
         `waits_for` is no longer open. Wait rows replace what their position had, except that an open
         row keeps its `created_at`, and that an answered, aborted or expired row is left alone unless the
         new one has a `problem`: what someone has said is never lost because the flow asks again.
+        A wait for a child is always written as the child stands, finished or not: it may have been
+        retried. One that does not exist any more has finished.
         A child wait whose child has finished is written as answered.
 
         Whenever an execution ends, here or by the methods above and below, its open waits become
         `closed`, and a wait for it becomes `answered`: a parent that was `waiting` becomes `pending`.
-        Reopening a call (`reopen`, `retry_execution`) also makes its wait open again, without `wake_at`.
+        Reopening a failed call (`reopen`, `retry_execution`) also makes its question open again, without
+        `wake_at`.
 
         `NewExecution`: if an execution of the same project and flow has the same idempotency key, or
         one has the same parent and parent position, that one is returned and nothing is written, not
