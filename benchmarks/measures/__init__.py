@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.measures import checkpoint, execution, fan_out, growth, recovery, start_up
+from benchmarks.measures import answers, checkpoint, execution, fan_out, growth, recovery, start_up
 from benchmarks.measuring import Bench, Row
 
 Measure = Callable[[Bench], list[Row]]
@@ -15,5 +15,6 @@ MEASURES: dict[str, Measure] = {
     "p4": fan_out.measure,
     "p5": recovery.measure,
     "p6": start_up.measure,
+    "p8": answers.measure,
     "growth": growth.measure,
 }
