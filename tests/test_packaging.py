@@ -77,9 +77,11 @@ def test_wheel_asks_for_the_core_dependencies_only(wheel: Path) -> None:
         "aiosql",
         "cloudpickle",
         "cyclopts",
+        "jsonschema",
         "msgspec",
         "platformdirs",
         "psutil",
+        "pydantic",
         "rich",
     }
 

@@ -713,3 +713,18 @@ def test_sleep_that_is_over_is_reported_and_resumed_where_no_process_has_noticed
     [found] = client.upkeep.find_interrupted()
 
     assert (found.exec_id, found.reason) == (handle.exec_id, "what it waited for is over")
+
+
+def test_question_that_nobody_is_there_for_is_told_with_how_to_answer(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    handle = approval.run()
+    wait = asked(handle, "approve")
+    told = until(lambda: (text := capfd.readouterr().err) and text)
+    answer(handle, True, "approve")
+    handle.wait()
+
+    assert told == (
+        "Kitaru: flow 'approval' waits for 'approve': Ship it? (yes or no)\n"
+        f"  answer it: kitaru executions input {wait.exec_id} --wait approve --value JSON\n"
+    )

@@ -72,11 +72,14 @@ def tell(flow: str, wait: WaitRecord) -> None:
     stream = sys.stderr
     if stream is None:
         return
-    question = f": {wait.question}" if wait.question else ""
-    value = "null" if wait.schema is None else "JSON"
+    from kitaru.schemas import describe
+    from kitaru.worker.dialogue import how_to_answer
+    from kitaru.worker.terminal import one_line
+
+    question = f": {one_line(wait.question)}" if wait.question else ""
     print(
-        f"Kitaru: flow {flow!r} waits for {wait.wait_id!r}{question}\n"
-        f"  answer it: kitaru executions input {wait.exec_id} --wait {wait.wait_id} --value {value}",
+        f"Kitaru: flow {flow!r} waits for {wait.wait_id!r}{question} ({one_line(describe(wait.schema))})\n"
+        f"  answer it: {how_to_answer(wait)}",
         file=stream,
         flush=True,
     )
