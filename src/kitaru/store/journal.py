@@ -29,7 +29,7 @@ from kitaru.model import (
 from kitaru.store.database import Session
 from kitaru.store.execution_rows import created_execution, execution_to_row
 from kitaru.store.executions import find_execution, find_holder_of_key, reopen_calls
-from kitaru.store.log_rows import event_to_row
+from kitaru.store.log_rows import RECORD_EVENT, event_to_row
 from kitaru.store.queries import Row
 from kitaru.store.rows import (
     artifact_from_row,
@@ -118,7 +118,7 @@ class _Batch:
             rows = [(exec_id, datum.position, datum.key, datum.value) for datum in entry.metadata]
             self._add("record_metadata", rows)
         if entry.events:
-            self._add("record_event", [event_to_row(exec_id, event) for event in entry.events])
+            self._add(RECORD_EVENT, [event_to_row(exec_id, event) for event in entry.events])
         if entry.waits:
             record_waits(self._session, exec_id, entry.waits)
 

@@ -6,6 +6,7 @@ from kitaru.model import EventRecord, LogLine, LogSource
 from kitaru.store.queries import Row
 from kitaru.store.rows import clean
 
+RECORD_EVENT = "record_event"
 _SOURCE = {source.value: source for source in LogSource}
 
 

@@ -8,7 +8,14 @@ import msgspec
 
 from kitaru.model import EventRecord, LogLine
 from kitaru.store.database import Session
-from kitaru.store.log_rows import event_from_row, event_to_row, log_from_row, log_to_row
+from kitaru.store.executions import get_statuses
+from kitaru.store.log_rows import (
+    RECORD_EVENT,
+    event_from_row,
+    event_to_row,
+    log_from_row,
+    log_to_row,
+)
 
 # The largest number of rows that either database can be asked for.
 _ALL = 2**63 - 1
@@ -21,7 +28,10 @@ def append_logs(session: Session, lines: Sequence[LogLine]) -> None:
 
 def append_events(session: Session, events: Sequence[tuple[str, EventRecord]]) -> None:
     """Add events, each with its execution's id; those of unknown executions are dropped."""
-    session.run_many("append_event", [event_to_row(exec_id, event) for exec_id, event in events])
+    # Asked once for each execution: there are hundreds of events at a time, and of few executions.
+    known = get_statuses(session, list({exec_id for exec_id, _ in events}))
+    rows = [event_to_row(exec_id, event) for exec_id, event in events if exec_id in known]
+    session.run_many(RECORD_EVENT, rows)
 
 
 def prune_events(session: Session, exec_id: str, keep: int) -> None:

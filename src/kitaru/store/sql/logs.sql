@@ -8,13 +8,6 @@ SELECT
 FROM execution
 WHERE execution.id = :exec_id;
 
--- name: append_event(exec_id, kind, position, payload, created_at)*!
--- A fact for watchers, unless its execution is unknown.
-INSERT INTO event (execution_id, kind, position, payload, created_at)
-SELECT execution.id, :kind, :position, :payload, :created_at
-FROM execution
-WHERE execution.id = :exec_id;
-
 -- name: prune_events(exec_id, keep)!
 -- Forget all but the newest events of an execution; what contradicts its record stays to be explained.
 DELETE FROM event
