@@ -533,3 +533,16 @@ def test_what_is_taken_tells_of_what_was_dropped(shelf: Shelf) -> None:
     assert feed.flush(PATIENCE_SECONDS)
     assert shelf.kept == []
     feed.stop()
+
+
+def test_feed_is_woken_after_an_outcome_has_emptied_its_queue(shelf: Shelf) -> None:
+    feed = Feed(shelf, interval=0)
+    for number in range(200):
+        feed.tell("a", event(str(number)))
+        feed.take("a")  # often before the thread has seen it
+
+    shelf.came.clear()
+    feed.tell("b", event("seen"))
+
+    assert shelf.came.wait(PATIENCE_SECONDS)
+    feed.stop()

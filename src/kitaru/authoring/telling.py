@@ -195,7 +195,7 @@ class _Copy:
             return {self._key(key): self.of(part, depth + 1) for key, part in entries}
         if isinstance(value, list | tuple) and depth < _DEEPEST:
             return [self.of(part, depth + 1) for part in cast("list[object]", value)]
-        text = _repr(value)
+        text = _repr(cast("object", value))
         return self._spend(text, len(text))
 
     def _key(self, key: object) -> str:

@@ -82,6 +82,7 @@ class Feed:
         self._done = 0
         self._hurry = False
         self._stopped = False
+        self._asleep = False
         self._thread: threading.Thread | None = None
         self._storing: frozenset[str] = frozenset()
         self._since_pruning: dict[str, int] = {}
@@ -97,7 +98,8 @@ class Feed:
                 self._drop(self._take())
             if self._thread is None or not self._thread.is_alive():
                 self._start()
-            elif len(self._queue) == 1:
+            elif self._asleep:
+                # Only then: a thread that gathers a batch would be woken for nothing.
                 self._changed.notify_all()
 
     def _start(self) -> None:
@@ -194,7 +196,9 @@ class Feed:
     def _store_events(self) -> None:
         while True:
             with self._changed:
+                self._asleep = not self._queue
                 self._changed.wait_for(lambda: self._queue or self._stopped or self._hurry)
+                self._asleep = False
                 if self._stopped:
                     return
                 if not self._hurry and len(self._queue) < _BATCH:
