@@ -25,13 +25,17 @@ from kitaru.model import (
     ExecutionFilter,
     ExecutionRecord,
     ExecutionStatus,
+    WaitKind,
+    WaitRecord,
+    WaitStatus,
 )
 from kitaru.settings_rules import file_url, sqlite_url
 from kitaru.store import open_store
 from kitaru.store.contract import Store
+from tests.crash.scenarios.kit import rows_of
 
 FOLDER = Path(__file__).parent / "scenarios"
-HELPERS = {"kit", "continue_all", "gated", "deadly", "unwaited"}
+HELPERS = {"kit", "person", "continue_all", "gated", "deadly", "unwaited"}
 SCENARIOS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in HELPERS)
 CONTINUE = "continue_all"
 
@@ -130,6 +134,7 @@ class Case:
                 executions,
                 {execution.id: store.list_calls(execution.id) for execution in executions},
                 {execution.id: store.list_attempts(execution.id) for execution in executions},
+                {execution.id: store.list_waits(execution.id) for execution in executions},
             )
 
     def results(self) -> dict[str, list[Any]]:
@@ -167,6 +172,16 @@ class State:
     executions: list[ExecutionRecord]
     calls: Mapping[str, list[CallRecord]]
     attempts: Mapping[str, list[AttemptRecord]]
+    waits: Mapping[str, list[WaitRecord]]
+
+    def questions(self) -> collections.Counter[tuple[str, str]]:
+        """Return how often each flow has asked what, in the scenario's own terms."""
+        return collections.Counter(
+            (execution.flow, wait.question or wait.name)
+            for execution in self.executions
+            for wait in self.waits[execution.id]
+            if wait.kind is not WaitKind.CHILD  # noted only where the parent had the time to leave
+        )
 
     def is_settled(self, effect: Effect) -> bool:
         """Whether this running of a body left a record that it must never run again after."""
@@ -188,7 +203,23 @@ class Clean:
     visits: collections.Counter[str]
     results: dict[str, list[Any]]
     effects: collections.Counter[str]
+    questions: collections.Counter[tuple[str, str]]
     recovery_visits: collections.Counter[str]
+
+    def strikes(self, point: str) -> list[int]:
+        """Return at which visits of a point to strike: the first, the middle one and the last.
+
+        Scenarios that ask are slower, and what has nothing to do with questions is struck in the others.
+        """
+        visits = self.visits[point]
+        middle = (visits + 1) // 2
+        if not visits:
+            return []
+        if not self.questions:
+            return sorted({1, middle, visits})
+        if point.partition(".")[0] in {"migration", "execution", "call"}:
+            return [middle]
+        return sorted({1, visits} if visits < 5 else {1, middle, visits})
 
 
 def check_unharmed(case: Case, clean: Clean, before: Sequence[tuple[State, int]]) -> None:
@@ -219,6 +250,12 @@ def check_unharmed(case: Case, clean: Clean, before: Sequence[tuple[State, int]]
         again = [effect for effect in effects[count:] if then.is_settled(effect)]
         assert not again, f"recorded, and run again: {again}"
         _check_only_what_was_missing_ran(effects[:count], effects[count:end], then, clean)
+    _check_answers(case, state, [then for then, _ in before])
+    again = state.questions() - clean.questions
+    assert not again, f"asked under several ids: {again}"
+    for line in case.lines("origin"):
+        found = rows_of(case.folder / "kitaru.db", line["exec_id"])
+        assert found == line["rows"], "the replayed execution has changed"
     _check_files(case)
 
 
@@ -235,6 +272,46 @@ def _check_only_what_was_missing_ran(
     assert not surplus, f"run more often than what was missing: {surplus}"
 
 
+def _check_answers(case: Case, state: State, before: Sequence[State]) -> None:
+    values = Values(case.blobs())
+    rows = {(wait.exec_id, wait.position): wait for of in state.waits.values() for wait in of}
+    calls = {(exec_id, c.position): c for exec_id, of in state.calls.items() for c in of}
+    retries_left = {execution.id: execution.retries_left for execution in state.executions}
+    for then in before:
+        for execution in then.executions:
+            waits = execution.status is ExecutionStatus.WAITING
+            assert not (waits and execution.lease_owner), f"it waits with a lease: {execution}"
+            is_same_try = execution.retries_left == retries_left[execution.id]
+            for wait in then.waits[execution.id]:
+                now = rows[wait.exec_id, wait.position]
+                # A flow may refuse an answer, and a flow that is tried again asks again.
+                if wait.status is not WaitStatus.OPEN and is_same_try and now.problem is None:
+                    assert now == wait, f"it was over before: {wait}, now {now}"
+    for wait in rows.values():
+        assert wait.status is not WaitStatus.OPEN
+        call = calls[wait.exec_id, wait.position]
+        if wait.answer is not None and wait.kind is WaitKind.INPUT:
+            assert call.output is not None
+            assert values.load(call.output) == json.loads(wait.answer)
+    accepted: set[tuple[str, str]] = set()
+    for line in case.lines("answered"):
+        where = (line["exec_id"], line["position"])
+        if not line["is_last"]:
+            continue
+        assert where not in accepted, f"answered twice: {line}"
+        accepted.add(where)
+        answer = rows[where].answer
+        assert (None if answer is None else json.loads(answer)) == line["answer"]
+    for line in case.lines("got"):
+        exec_id, identity = line["exec_id"], line["identity"]
+        asked = {w.position for w in state.waits[exec_id] if identity in {w.name, w.question}}
+        # An answer that a replay has taken over has no question there.
+        asked |= {c.position for c in state.calls[exec_id] if identity == c.name}
+        assert len(asked) == 1, f"who has asked {line}: {asked}"
+        output = calls[exec_id, asked.pop()].output
+        assert line["value"] == (None if output is None else values.load(output))
+
+
 def _check_files(case: Case) -> None:
     connection = sqlite3.connect(case.folder / "kitaru.db")
     try:
@@ -247,8 +324,3 @@ def _check_files(case: Case) -> None:
         assert store.verify() == []
         for digest in store.list_blob_digests():
             assert blobs.get(digest)
-
-
-def occurrences(visits: int) -> list[int]:
-    """Return which visits to strike at: the first, the middle one and the last."""
-    return sorted({1, (visits + 1) // 2, visits}) if visits else []

@@ -43,8 +43,8 @@ def case(tmp_path: Path) -> Case:
     """Return a case that died in its second call, whose script may be changed."""
     folder = tmp_path / "case"
     folder.mkdir()
-    shutil.copy(FOLDER / "kit.py", folder)
-    shutil.copy(FOLDER / f"{CONTINUE}.py", folder)
+    for helper in ("kit", "person", CONTINUE):
+        shutil.copy(FOLDER / f"{helper}.py", folder)
     (folder / "talk.py").write_text(SCRIPT)
     return _Own(folder, "talk")
 

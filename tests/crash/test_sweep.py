@@ -29,7 +29,6 @@ from tests.crash.sweep import (
     Ended,
     State,
     check_unharmed,
-    occurrences,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -37,7 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 Record = Callable[[str, object], None]
 Cleans = Callable[[str], Clean]
 
-NOTHING = State([], {}, {})
+NOTHING = State([], {}, {}, {})
 # Whether several threads meet in one commit is decided by their timing, even where it is all but certain.
 BY_CHANCE = {"commit.group"}
 TRIES = 6
@@ -76,6 +75,7 @@ def _play_undisturbed(scenario: str, folder: Path) -> Clean:
         visits=case.visits(ended),
         results=case.results(),
         effects=effects,
+        questions=case.state().questions(),
         recovery_visits=recovered.visits(_recover(recovered)),
     )
 
@@ -117,7 +117,7 @@ def test_run_killed_at_any_fault_point_is_recovered_without_loss_or_repetition(
     failures: list[str] = []
 
     for point in FAULT_POINTS:
-        for occurrence in occurrences(expected.visits[point]):
+        for occurrence in expected.strikes(point):
             try:
                 case = _kill(tmp_path, scenario, point, occurrence)
                 if case is None:

@@ -1,13 +1,38 @@
-"""Recover everything in a process of its own, as `kitaru executions recover` does. No scenario."""
+"""Recover everything in a process of its own, as `kitaru executions recover` does. No scenario.
+
+Where the flows of the case ask, their questions are answered meanwhile, and it ends when all are over.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 
 import kit
+import person
 
 from kitaru.worker import recover, wait_for
+
+_PATIENCE_SECONDS = 50
+
+
+def go_on(**options: str) -> None:
+    """Recover again and again what answers have made pending, until nothing is left."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    continued: set[str] = set()
+    while True:
+        for execution in recover(**options):
+            kit.append("continued", {"exec_id": execution.id})
+            continued.add(execution.id)
+        if not person.is_needed():
+            break
+        person.wake()
+        assert time.monotonic() < deadline, "something is never over"
+        time.sleep(0.01)
+    for exec_id in continued:
+        wait_for(exec_id)
+
 
 if __name__ == "__main__":
     kit.arm()
@@ -15,7 +40,6 @@ if __name__ == "__main__":
         kit.append("ready", {})
         kit.pause("go")
     options = {"on_divergence": sys.argv[1]} if len(sys.argv) > 1 else {}
-    for execution in recover(**options):
-        kit.append("continued", {"exec_id": execution.id})
-        wait_for(execution.id)
+    with person.in_time() as clock, person.at_work(clock):
+        go_on(**options)
     kit.disarm()

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import hashlib
 import json
 import os
+import sqlite3
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import kitaru
-from kitaru import faults
+from kitaru import faults, logs
+from kitaru.engine import feed
 from kitaru.engine.context import current_call
 from kitaru.testing import kill_at
 
@@ -52,6 +55,13 @@ def effect(identity: str) -> None:
             "pid": os.getpid(),
         },
     )
+
+
+def got(identity: str, value: object) -> Any:
+    """Note what the flow has got from a wait, and return it."""
+    exec_id = kitaru.current_execution_id()
+    append("got", {"exec_id": exec_id, "identity": identity, "value": value})
+    return value
 
 
 def arm() -> None:
@@ -106,4 +116,40 @@ def aplay(flow: Any, *args: Any, **kwargs: Any) -> None:
 
     arm()
     asyncio.run(main())
+    disarm()
+
+
+def rows_of(file: Path, exec_id: str) -> str:
+    """Return a hash over all that a store has of an execution, whatever the tables are called."""
+    digest = hashlib.sha256()
+    connection = sqlite3.connect(file)
+    try:
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"
+        )
+        for (table,) in tables.fetchall():
+            columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            key = "id" if table == "execution" else "execution_id"
+            if key in columns:
+                query = f"SELECT * FROM {table} WHERE {key} = ?"
+                digest.update(
+                    repr(sorted(map(repr, connection.execute(query, [exec_id])))).encode()
+                )
+    finally:
+        connection.close()
+    return digest.hexdigest()
+
+
+def replay(flow: Any, **what: Any) -> None:
+    """Run a flow undisturbed, then arm, replay it to its end, disarm."""
+    origin = flow.run()
+    origin.wait()
+    assert logs.flush()
+    assert feed.flush(20.0)
+    file = folder() / "kitaru.db"
+    append("origin", {"exec_id": origin.exec_id, "rows": rows_of(file, origin.exec_id)})
+    arm()
+    handle = flow.replay(origin.exec_id, **what)
+    append("accepted", {"exec_id": handle.exec_id})
+    handle.wait()
     disarm()
