@@ -32,6 +32,7 @@ R_co = TypeVar("R_co", covariant=True)
 # Looking at a run of another process: quickly at first, then every half second.
 _FIRST_POLL_SECONDS = 0.02
 _LAST_POLL_SECONDS = 0.5
+_SLICE_SECONDS = 0.5
 
 
 class FlowHandle(Generic[R_co]):
@@ -213,10 +214,16 @@ class FlowHandle(Generic[R_co]):
 
     def _join(self, local: LocalRun, timeout: float | None) -> Outcome | None:
         """Wait for a run of this process to leave it; None if it has not by then."""
-        try:
-            local.finished.exception(timeout)
-        except TimeoutError:
-            return None
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not local.finished.done():
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                return None
+            # In slices: a signal that comes just before a lock is waited for is handled after it.
+            with contextlib.suppress(TimeoutError):
+                local.finished.exception(
+                    _SLICE_SECONDS if remaining is None else min(remaining, _SLICE_SECONDS)
+                )
         return self._left(local)
 
     def _left(self, local: LocalRun) -> Outcome | None:
