@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
+import gc
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -15,6 +17,7 @@ import pytest
 
 import kitaru
 from kitaru import (
+    FlowHandle,
     KitaruContextError,
     KitaruNotFoundError,
     KitaruStateError,
@@ -728,3 +731,38 @@ def test_question_that_nobody_is_there_for_is_told_with_how_to_answer(
         "Kitaru: flow 'approval' waits for 'approve': Ship it? (yes or no)\n"
         f"  answer it: kitaru executions input {wait.exec_id} --wait approve --value JSON\n"
     )
+
+
+def test_execution_that_has_left_keeps_nothing_of_its_run_in_memory() -> None:
+    handle = approval.run(patience=0)
+    local = runner().find(handle.exec_id) or handle._local
+    assert local is not None
+    run = weakref.ref(local.run)
+    leave(handle)
+    until(lambda: runner().services.watcher.expects(handle.exec_id))
+
+    del local
+    handle._local = None
+    until(lambda: (gc.collect(), run() is None)[1])
+
+    answer(handle, True, "approve")
+    assert handle.wait() is True
+
+
+def test_parked_flow_whose_event_loop_ends_goes_on_in_a_thread() -> None:
+    handles: list[FlowHandle[bool]] = []
+
+    @flow
+    async def asking() -> bool:
+        return await kitaru.wait.aio(schema=bool)
+
+    async def main() -> None:
+        handles.append(asking.run())
+        await asyncio.to_thread(parked, handles[0])
+
+    asyncio.run(main())
+    [handle] = handles
+    assert execution(handle).status is ExecutionStatus.WAITING
+    answer(handle, True)
+
+    assert handle.wait() is True

@@ -159,9 +159,9 @@ class Parking:
             self.left_for = tuple(block.wait for block in self._blocks.values())
             self._run.stop(Suspend("suspended"))
 
-    def how_it_ended(self, error: BaseException) -> Outcome:
+    def how_it_ended(self, error: BaseException | None) -> Outcome:
         """Return the outcome of a run that was stopped while it was parked; it is not to be committed."""
-        signal = find_signal(error) or self._run.signal
+        signal = (error and find_signal(error)) or self._run.signal
         if isinstance(signal, CancelRequested):
             return Outcome(
                 status=ExecutionStatus.CANCELLED,

@@ -11,6 +11,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import functools
 import logging
 import sys
 import threading
@@ -54,17 +55,19 @@ class LocalRun:
     Attributes:
         finished: Gets the outcome once it is durable, or what kept the runner from having one.
         observation: Whether anyone has seen how it ended.
-        go_on: Continues it here once what it waits for is over.
+        code: Its flow.
+        on_divergence: What to do this time with records that contradict the flow.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, code: FlowCode, on_divergence: OnDivergence | None = None) -> None:
         self.run = run
+        self.code = code
+        self.on_divergence = on_divergence
         self.exec_id = run.exec_id
         self.flow = run.execution.flow
         self.parent_id = run.execution.parent_id
         self.finished: concurrent.futures.Future[Outcome] = concurrent.futures.Future()
         self.observation = Observation(run.exec_id, run.execution.flow)
-        self.go_on: Callable[[], None] | None = None
 
 
 class LocalRunner:
@@ -131,8 +134,7 @@ class LocalRunner:
             loop: The loop for an async flow; the running one, or one of its own, if not given.
         """
         run = Run(execution, self.services)
-        local = LocalRun(run)
-        local.go_on = lambda: self._bring_back(local, code, on_divergence)
+        local = LocalRun(run, code, on_divergence)
         with self._lock:
             self._runs[execution.id] = local
         self.services.leases.hold(run, trusted_until)
@@ -207,6 +209,8 @@ class LocalRunner:
         """Go on in this thread with a run whose event loop has ended under it."""
 
         def go_on() -> None:
+            if local.run.parking.is_parked:
+                return self._ended(local, local.run.parking.how_it_ended(None))
             self.services.leases.let_go(local.run)
             self._give_back(local.run)
             if interrupt.was_interrupted():
@@ -259,23 +263,26 @@ class LocalRunner:
         )
         if failed and outcome.failure is not None:
             local.observation.failed(outcome.failure)
-        if (
-            outcome.status is ExecutionStatus.WAITING
-            and local.go_on is not None
-            and not interrupt.was_interrupted()
-        ):
-            self.services.watcher.bring_back(local.exec_id, local.go_on)
+        if outcome.status is ExecutionStatus.WAITING and not interrupt.was_interrupted():
+            # Bound to what going on takes, not to the run: one that waits for months holds no journal.
+            go_on = functools.partial(
+                self._bring_back, local.exec_id, local.code, local.on_divergence, local.run.loop
+            )
+            self.services.watcher.bring_back(local.exec_id, go_on)
         local.finished.set_result(outcome)
 
     def _bring_back(
-        self, local: LocalRun, code: FlowCode, on_divergence: OnDivergence | None
+        self,
+        exec_id: str,
+        code: FlowCode,
+        on_divergence: OnDivergence | None,
+        loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         """Go on here with an execution that has left while it waited, unless someone else does."""
-        claimed = self.services.leases.take(local.exec_id)
+        claimed = self.services.leases.take(exec_id)
         if claimed is None:
             return
         execution, trusted_until = claimed
-        loop = local.run.loop
         if loop is not None and loop.is_running():
             # On the loop that it was started on, for what it shares with others there.
             with contextlib.suppress(RuntimeError):
