@@ -13,6 +13,7 @@ from kitaru.client.models import (
     LogEntry,
     PendingWait,
 )
+from kitaru.client.story import Explanation, WhyReason
 from kitaru.errors import FailureOrigin
 from kitaru.model import ExecutionStatus, WaitStatus
 
@@ -23,10 +24,12 @@ __all__ = [
     "Execution",
     "ExecutionEvent",
     "ExecutionStatus",
+    "Explanation",
     "FailureInfo",
     "FailureOrigin",
     "KitaruClient",
     "LogEntry",
     "PendingWait",
     "WaitStatus",
+    "WhyReason",
 ]

@@ -7,11 +7,13 @@ from typing import Literal, overload
 
 from kitaru.client.bounds import check_bounds
 from kitaru.client.event_reading import EventFilter, EventReader, ExecutionEvent
+from kitaru.client.explaining import explain
 from kitaru.client.log_reading import LogOrigin, LogReader
 from kitaru.client.lookup import key_of
 from kitaru.client.models import Execution, LogEntry, UserValue
 from kitaru.client.reading import execution_of
 from kitaru.client.steering import ExecutionList, Steering
+from kitaru.client.story import Explanation
 from kitaru.errors import KitaruNotFoundError
 from kitaru.model import ExecutionStatus
 
@@ -183,3 +185,7 @@ class Executions(Steering):
             self._connection, self._find(exec_id).id, wanted, since=since, reconnect=reconnect
         )
         return reader.read(self._clock)
+
+    def why(self, exec_id: str) -> Explanation:
+        """Return why an execution is in its state, in plain words, and what would move it."""
+        return explain(self._connection, self._find(exec_id), self._clock.now())

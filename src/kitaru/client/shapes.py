@@ -16,6 +16,7 @@ from kitaru.client.models import (
     LogEntry,
     PendingWait,
 )
+from kitaru.client.story import Explanation
 
 Shape = dict[str, Any]
 
@@ -182,6 +183,18 @@ def event(told: ExecutionEvent) -> Shape:
         "checkpoint_name": told.checkpoint_name,
         "step_name": told.step_name,
         "created_at": moment(told.created_at),
+    }
+
+
+def explanation(told: Explanation) -> Shape:
+    """Return the shape of why an execution is in its state."""
+    return {
+        "exec_id": told.exec_id,
+        "status": told.status.value,
+        "reason": told.reason.value,
+        "text": told.text,
+        "since": moment(told.since),
+        "next_steps": list(told.next_steps),
     }
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from kitaru.worker.local import LocalRun, LocalRunner
 from kitaru.worker.recovery import (
     Interrupted,
+    RunnerFacts,
     cancel_execution,
     find_interrupted,
     recover,
     retry_execution,
+    runner_of_execution,
     start,
     wait_for,
 )
@@ -24,6 +26,7 @@ __all__ = [
     "Interrupted",
     "LocalRun",
     "LocalRunner",
+    "RunnerFacts",
     "answered",
     "cancel_execution",
     "continue_detached",
@@ -33,6 +36,7 @@ __all__ = [
     "replay_execution",
     "resume_execution",
     "retry_execution",
+    "runner_of_execution",
     "start",
     "wait_for",
 ]

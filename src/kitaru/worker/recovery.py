@@ -23,7 +23,7 @@ from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.transitions import refuse
 from kitaru.worker.cancelling import cancel
 from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
-from kitaru.worker.runners import local_runner
+from kitaru.worker.runners import all_runners, local_runner
 
 if TYPE_CHECKING:
     from kitaru.authoring.flow import Flow
@@ -45,6 +45,32 @@ class Interrupted:
 
     execution: ExecutionRecord
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerFacts:
+    """What is known of the process that has claimed an execution.
+
+    Attributes:
+        pid: Its number, where it runs; None if something else than a process of Kitaru's own claimed it.
+        is_here: Whether it runs on this machine, where its number means it.
+        lost: Why nobody runs the execution any more, in plain words; None if somebody may.
+    """
+
+    pid: int | None
+    is_here: bool
+    lost: str | None
+
+
+def runner_of_execution(execution: ExecutionRecord, now: int) -> RunnerFacts:
+    """Return what is known at a moment of the process that has claimed a running execution."""
+    owner = Owner.parse(execution.lease_owner or "")
+    runs_here = any(runner.find(execution.id) is not None for runner in all_runners())
+    return RunnerFacts(
+        pid=None if owner is None else owner.pid,
+        is_here=owner is not None and owner.is_on_this_host(),
+        lost=None if runs_here else _why_lost(execution, now),
+    )
 
 
 def find_interrupted(runner: LocalRunner | None = None) -> list[Interrupted]:
