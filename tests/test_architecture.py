@@ -22,6 +22,7 @@ GROUND = frozenset(
         "ids",
         "clock",
         "model",
+        "figures",
         "statuses",
         "transitions",
         "retry",

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from kitaru.figures import FlowFigures
 from kitaru.model import (
     ArtifactRecord,
     AttemptRecord,
@@ -318,6 +319,24 @@ class Archive(Protocol):
         ...
 
 
+class Statistics(Protocol):
+    """Count and measure what has run."""
+
+    def measure_flows(
+        self, project: str, *, flow: str | None = None, since: int | None = None
+    ) -> list[FlowFigures]:
+        """Return the figures of each flow that has executions, by name.
+
+        What happens meanwhile may be counted in some figures and not in others.
+
+        Args:
+            project: Only of this project's executions.
+            flow: Only of this flow's.
+            since: Only of those that were created at this moment or later.
+        """
+        ...
+
+
 class Logs(Protocol):
     """Keep what runs print and tell, for watching."""
 
@@ -373,7 +392,7 @@ class Writer(Protocol):
         ...
 
 
-class Store(Executions, Leases, Journal, Waits, Archive, Logs, Protocol):
+class Store(Executions, Leases, Journal, Waits, Archive, Statistics, Logs, Protocol):
     """All of it, and a life of its own."""
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kitaru.figures import FlowFigures
 from kitaru.model import (
     ArtifactRecord,
     AttemptRecord,
@@ -23,7 +24,7 @@ from kitaru.model import (
     WaitRecord,
     Write,
 )
-from kitaru.store import archive, executions, journal, logs, waits
+from kitaru.store import archive, executions, journal, logs, statistics, waits
 from kitaru.store.database import Database
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
 from kitaru.store.leases import (
@@ -172,6 +173,13 @@ class SqlStore:
     def import_executions(self, bundles: Sequence[Bundle]) -> None:
         self._database.reconnect_if_replaced()
         self._database.write(lambda session: archive.import_executions(session, bundles))
+
+    def measure_flows(
+        self, project: str, *, flow: str | None = None, since: int | None = None
+    ) -> list[FlowFigures]:
+        return self._database.read(
+            lambda session: statistics.measure_flows(session, project, flow, since)
+        )
 
     def append_logs(self, lines: Sequence[LogLine]) -> None:
         self._database.write(lambda session: logs.append_logs(session, lines))
