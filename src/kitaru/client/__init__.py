@@ -13,6 +13,13 @@ from kitaru.client.models import (
     LogEntry,
     PendingWait,
 )
+from kitaru.client.statistics import (
+    CheckpointStatistics,
+    ExecutionStatistics,
+    FlowStatistics,
+    SpanStatistics,
+    WaitStatistics,
+)
 from kitaru.client.story import Explanation, WhyReason
 from kitaru.errors import FailureOrigin
 from kitaru.model import ExecutionStatus, WaitStatus
@@ -21,15 +28,20 @@ __all__ = [
     "ArtifactRef",
     "CheckpointAttempt",
     "CheckpointCall",
+    "CheckpointStatistics",
     "Execution",
     "ExecutionEvent",
+    "ExecutionStatistics",
     "ExecutionStatus",
     "Explanation",
     "FailureInfo",
     "FailureOrigin",
+    "FlowStatistics",
     "KitaruClient",
     "LogEntry",
     "PendingWait",
+    "SpanStatistics",
+    "WaitStatistics",
     "WaitStatus",
     "WhyReason",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Literal, overload
 
 from kitaru.client.bounds import check_bounds
@@ -12,6 +13,7 @@ from kitaru.client.log_reading import LogOrigin, LogReader
 from kitaru.client.lookup import key_of
 from kitaru.client.models import Execution, LogEntry, UserValue
 from kitaru.client.reading import execution_of
+from kitaru.client.statistics import ExecutionStatistics, gather
 from kitaru.client.steering import ExecutionList, Steering
 from kitaru.client.story import Explanation
 from kitaru.errors import KitaruNotFoundError
@@ -189,3 +191,17 @@ class Executions(Steering):
     def why(self, exec_id: str) -> Explanation:
         """Return why an execution is in its state, in plain words, and what would move it."""
         return explain(self._connection, self._find(exec_id), self._clock.now())
+
+    def statistics(
+        self, *, flow: str | None = None, since: datetime | timedelta | None = None
+    ) -> ExecutionStatistics:
+        """Return how the project's flows have fared: counts, rates and spans, by flow and checkpoint.
+
+        Args:
+            flow: Only this flow.
+            since: Only executions that were created at this moment or later, or within this span.
+
+        Raises:
+            KitaruUsageError: `since` is a `datetime` without a time zone, or neither of the two.
+        """
+        return gather(self._connection, self._clock, flow=flow, since=since)

@@ -16,6 +16,12 @@ from kitaru.client.models import (
     LogEntry,
     PendingWait,
 )
+from kitaru.client.statistics import (
+    CheckpointStatistics,
+    ExecutionStatistics,
+    FlowStatistics,
+    SpanStatistics,
+)
 from kitaru.client.story import Explanation
 
 Shape = dict[str, Any]
@@ -195,6 +201,57 @@ def explanation(told: Explanation) -> Shape:
         "text": told.text,
         "since": moment(told.since),
         "next_steps": list(told.next_steps),
+    }
+
+
+def statistics(found: ExecutionStatistics) -> Shape:
+    """Return the shape of how a project's flows have fared."""
+    return {
+        "project": found.project,
+        "since": moment(found.since),
+        "executions": found.executions,
+        "flows": [flow_statistics(flow) for flow in found.flows],
+    }
+
+
+def flow_statistics(found: FlowStatistics) -> Shape:
+    """Return the shape of one flow's statistics."""
+    return {
+        "flow_name": found.flow_name,
+        "executions": found.executions,
+        "by_status": {status.value: count for status, count in found.by_status.items()},
+        "success_rate": found.success_rate,
+        "durations": _spans(found.durations),
+        "recoveries": found.recoveries,
+        "waits": {
+            "asked": found.waits.asked,
+            "answered": found.waits.answered,
+            "time_to_answer": _spans(found.waits.time_to_answer),
+        },
+        "checkpoints": [_checkpoint_statistics(one) for one in found.checkpoints],
+    }
+
+
+def _checkpoint_statistics(found: CheckpointStatistics) -> Shape:
+    return {
+        "name": found.name,
+        "calls": found.calls,
+        "failed": found.failed,
+        "reused": found.reused,
+        "failed_attempts": found.failed_attempts,
+        "durations": _spans(found.durations),
+    }
+
+
+def _spans(found: SpanStatistics | None) -> Shape | None:
+    if found is None:
+        return None
+    return {
+        "count": found.count,
+        "mean_seconds": found.mean_seconds,
+        "median_seconds": found.median_seconds,
+        "p95_seconds": found.p95_seconds,
+        "max_seconds": found.max_seconds,
     }
 
 
