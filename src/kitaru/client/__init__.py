@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from kitaru.client.client import KitaruClient
+from kitaru.client.comparing import ChangeKind, ValueChange, ValueDiff
+from kitaru.client.diffing import CallDiff, DiffKind, ExecutionDiff
 from kitaru.client.event_reading import ExecutionEvent
 from kitaru.client.models import (
     ArtifactRef,
@@ -26,10 +28,14 @@ from kitaru.model import ExecutionStatus, WaitStatus
 
 __all__ = [
     "ArtifactRef",
+    "CallDiff",
+    "ChangeKind",
     "CheckpointAttempt",
     "CheckpointCall",
     "CheckpointStatistics",
+    "DiffKind",
     "Execution",
+    "ExecutionDiff",
     "ExecutionEvent",
     "ExecutionStatistics",
     "ExecutionStatus",
@@ -41,6 +47,8 @@ __all__ = [
     "LogEntry",
     "PendingWait",
     "SpanStatistics",
+    "ValueChange",
+    "ValueDiff",
     "WaitStatistics",
     "WaitStatus",
     "WhyReason",

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal, overload
 
 from kitaru.client.bounds import check_bounds
+from kitaru.client.diffing import ExecutionDiff, diff
 from kitaru.client.event_reading import EventFilter, EventReader, ExecutionEvent
 from kitaru.client.explaining import explain
 from kitaru.client.log_reading import LogOrigin, LogReader
@@ -191,6 +192,13 @@ class Executions(Steering):
     def why(self, exec_id: str) -> Explanation:
         """Return why an execution is in its state, in plain words, and what would move it."""
         return explain(self._connection, self._find(exec_id), self._clock.now())
+
+    def diff(self, exec_id: str, other_id: str) -> ExecutionDiff:
+        """Return how an execution differs from another: inputs, result, and call by call.
+
+        Values are compared by what is kept of them; nothing of the flows is imported or run.
+        """
+        return diff(self._connection, self._find(exec_id), self._find(other_id))
 
     def statistics(
         self, *, flow: str | None = None, since: datetime | timedelta | None = None

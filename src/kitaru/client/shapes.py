@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
+from kitaru.client.comparing import ValueDiff
+from kitaru.client.diffing import CallDiff, ExecutionDiff
 from kitaru.client.event_reading import ExecutionEvent
 from kitaru.client.models import (
     ArtifactRef,
@@ -78,6 +80,7 @@ def checkpoint(call: CheckpointCall) -> Shape:
         "metadata": plain(call.metadata),
         "original_call_id": call.original_call_id,
         "position": call.position,
+        "is_reused": call.is_reused,
         "is_overridden": call.is_overridden,
         "parent_call_ids": list(call.parent_call_ids),
         "child_exec_id": call.child_exec_id,
@@ -252,6 +255,68 @@ def _spans(found: SpanStatistics | None) -> Shape | None:
         "median_seconds": found.median_seconds,
         "p95_seconds": found.p95_seconds,
         "max_seconds": found.max_seconds,
+    }
+
+
+def diff(found: ExecutionDiff) -> Shape:
+    """Return the shape of how two executions differ."""
+    return {
+        "exec_id": found.exec_id,
+        "other_id": found.other_id,
+        "flow_name": found.flow_name,
+        "other_flow_name": found.other_flow_name,
+        "is_same": found.is_same,
+        "is_same_flow": found.is_same_flow,
+        "is_same_code": found.is_same_code,
+        "is_replay": found.is_replay,
+        "status": found.status.value,
+        "other_status": found.other_status.value,
+        "inputs": value_diff(found.inputs),
+        "result": value_diff(found.result),
+        "failure": found.failure,
+        "other_failure": found.other_failure,
+        "same": found.same,
+        "changed": found.changed,
+        "only_here": found.only_here,
+        "only_there": found.only_there,
+        "calls": [call_diff(call) for call in found.calls],
+    }
+
+
+def call_diff(call: CallDiff) -> Shape:
+    """Return the shape of how a call differs."""
+    here, there = call.here_duration, call.there_duration
+    return {
+        "kind": call.kind.value,
+        "call_id": call.call_id,
+        "name": call.name,
+        "position": call.position,
+        "here": call.here,
+        "there": call.there,
+        "inputs": value_diff(call.inputs),
+        "output": value_diff(call.output),
+        "here_failure": call.here_failure,
+        "there_failure": call.there_failure,
+        "here_duration_seconds": None if here is None else here.total_seconds(),
+        "there_duration_seconds": None if there is None else there.total_seconds(),
+    }
+
+
+def value_diff(found: ValueDiff) -> Shape:
+    """Return the shape of how a value differs."""
+    return {
+        "is_same": found.is_same,
+        "changes": [
+            {
+                "path": change.path,
+                "kind": change.kind.value,
+                "here": change.here,
+                "there": change.there,
+            }
+            for change in found.changes
+        ],
+        "more": found.more,
+        "problem": found.problem,
     }
 
 
