@@ -7,7 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from kitaru.cli.execution_files import export, import_
+from kitaru.cli.execution_input import input_
+from kitaru.cli.execution_insight import diff, statistics, why
 from kitaru.cli.execution_logs import logs
+from kitaru.cli.execution_replay import replay, resume
 from kitaru.cli.output import (
     OutputFormat,
     moment_text,
@@ -16,10 +20,13 @@ from kitaru.cli.output import (
     print_text,
     table,
 )
-from kitaru.client import Execution, KitaruClient, shapes
+from kitaru.client import Execution, ExecutionStatus, KitaruClient, shapes
 from kitaru.errors import KitaruUsageError
 
-__all__ = ["cancel", "delete", "get", "list_", "logs", "recover", "retry", "watch"]
+__all__ = [
+    "cancel", "delete", "diff", "export", "get", "import_", "input_", "list_", "logs", "recover", "replay",
+    "resume", "retry", "statistics", "watch", "why",
+]  # fmt: skip
 
 
 def list_(
@@ -61,7 +68,7 @@ def _print_table(found: list[Execution]) -> None:
         (
             execution.exec_id,
             execution.flow_name or "-",
-            execution.status.value,
+            _status_of(execution),
             moment_text(execution.started_at),
             moment_text(execution.ended_at),
             execution.stack_name or "-",
@@ -69,6 +76,11 @@ def _print_table(found: list[Execution]) -> None:
         for execution in found
     ]
     print_text(table("Kitaru executions", header, rows))
+
+
+def _status_of(execution: Execution) -> str:
+    names = ", ".join(wait.wait_id for wait in execution.pending_waits)
+    return f"{execution.status.value} for {names}" if names else execution.status.value
 
 
 def get(exec_id: str, *, output: OutputFormat = "text") -> None:
@@ -107,14 +119,13 @@ def retry(exec_id: str, *, output: OutputFormat = "text") -> None:
     Args:
         exec_id: Its id, or how the id begins.
     """
-    from kitaru.cli.progress import check_completed, follow_here, result_alone_on_stdout
-    from kitaru.cli.run import show_result
+    from kitaru.cli.progress import follow_here, result_alone_on_stdout
+    from kitaru.cli.run import show_end
 
     client = KitaruClient()
     with result_alone_on_stdout(output):
         [execution] = follow_here(client, lambda: [client.executions.retry(exec_id).exec_id])
-    check_completed(execution)
-    show_result("executions.retry", execution, output)
+    show_end("executions.retry", execution, output)
 
 
 def recover(
@@ -144,7 +155,8 @@ def recover(
     else:
         print_text("There is nothing to recover.")
     for execution in ended:
-        check_completed(execution)
+        if execution.status is not ExecutionStatus.WAITING:
+            check_completed(execution)
 
 
 def _recover(client: KitaruClient, exec_ids: Sequence[str]) -> list[str]:

@@ -38,6 +38,14 @@ _GROUPS = {
             "get": "Show an execution with its checkpoints.",
             "logs": "Show what an execution printed and logged.",
             "watch": "Show an execution until it has finished.",
+            "why": "Say why an execution is in its state, and what would move it.",
+            "input": "Answer what an execution waits for.",
+            "resume": "Continue an execution here that waits for nothing any more.",
+            "replay": "Start a new execution from an old one's record.",
+            "diff": "Compare two executions.",
+            "statistics": "Show how flows have fared.",
+            "export": "Write an execution to a file.",
+            "import": "Bring in an execution that was exported.",
             "retry": "Continue a failed execution here.",
             "recover": "Continue interrupted executions here.",
             "cancel": "Ask for an execution to be cancelled.",
@@ -82,7 +90,7 @@ def _make_app() -> App:
     for group, (about, commands) in _GROUPS.items():
         below = App(name=group, help=about)
         for name, text in commands.items():
-            function = f"{name}_" if name in {"list", "global", "all"} else name
+            function = f"{name}_" if name in {"list", "global", "all", "input", "import"} else name
             below.command(f"kitaru.cli.{group}:{function}", name=name, help=text)
         made.command(below)
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -20,6 +21,7 @@ from kitaru.errors import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.live import Live
 
 _PAUSE_SECONDS = 0.2
@@ -51,7 +53,7 @@ class Changes:
 
 
 def _line_of(call: CheckpointCall) -> str:
-    words = [call.call_id, "cached" if call.original_call_id else call.status.value]
+    words = [call.call_id, came_about(call)]
     if call.duration is not None and call.original_call_id is None:
         words.append(f"in {span_text(call.duration)}")
     if len(call.attempts) > 1:
@@ -61,6 +63,15 @@ def _line_of(call: CheckpointCall) -> str:
     if call.failure is not None:
         words.append(f"- {failure_line(call.failure.exception_type, call.failure.message)}")
     return " ".join(words)
+
+
+def came_about(call: CheckpointCall) -> str:
+    """Return in a word what became of a call."""
+    if call.is_overridden:
+        return "overridden"
+    if call.is_reused:
+        return "reused"
+    return "cached" if call.original_call_id else call.status.value
 
 
 @contextmanager
@@ -90,6 +101,7 @@ def display(stream: TextIO, prefix: str = "") -> Generator[Callable[[Execution],
     from rich.console import Console
     from rich.live import Live
 
+    from kitaru import worker
     from kitaru.cli.showing import tree_of
 
     with Live(
@@ -100,11 +112,37 @@ def display(stream: TextIO, prefix: str = "") -> Generator[Callable[[Execution],
         redirect_stdout=sys.stdout.isatty(),
         redirect_stderr=sys.stderr.isatty(),
     ) as live:
-        yield lambda execution: _redraw(live, execution, tree_of)
+        drawing = _Drawing(live)
+        # A question in the same terminal has it to itself.
+        unregister = worker.register_display(drawing.pause, drawing.resume)
+        try:
+            yield lambda execution: drawing.show(tree_of(execution))
+        finally:
+            unregister()
 
 
-def _redraw(live: Live, execution: Execution, tree_of: Callable[[Execution], object]) -> None:
-    live.update(tree_of(execution), refresh=True)  # pyright: ignore[reportArgumentType] - what rich can draw
+class _Drawing:
+    """A live display that stands still while a question is asked."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._lock = threading.Lock()
+        self._is_paused = False
+
+    def show(self, tree: RenderableType) -> None:
+        with self._lock:
+            if not self._is_paused:
+                self._live.update(tree, refresh=True)
+
+    def pause(self) -> None:
+        with self._lock:
+            self._is_paused = True
+            self._live.stop()
+
+    def resume(self) -> None:
+        with self._lock:
+            self._is_paused = False
+            self._live.start()
 
 
 def follow_here(client: KitaruClient, begin: Callable[[], Sequence[str]]) -> list[Execution]:

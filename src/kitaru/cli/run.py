@@ -32,27 +32,37 @@ def run(
         idempotency_key: Return the execution that was started with this key before, if there is one.
     """
     from kitaru import worker
-    from kitaru.cli.progress import check_completed, follow_here, result_alone_on_stdout
+    from kitaru.cli.progress import follow_here, result_alone_on_stdout
     from kitaru.client import KitaruClient
 
     options = {"stack": stack, "idempotency_key": idempotency_key}
     given = {name: value for name, value in options.items() if value is not None}
-    arguments = _arguments(inputs)
+    arguments = arguments_of(inputs, "--input")
     with result_alone_on_stdout(output):
         flow = _load_flow(target)
         [execution] = follow_here(KitaruClient(), lambda: [worker.start(flow, arguments, **given)])
-    check_completed(execution)
-    show_result("run", execution, output)
+    show_end("run", execution, output)
 
 
-def show_result(command: str, execution: Execution, output: OutputFormat) -> None:
-    """Print a completed execution's result.
+def show_end(command: str, execution: Execution, output: OutputFormat) -> None:
+    """Print a completed execution's result, or what one waits for that has left this process.
 
     In text mode a string is printed as it is, everything else as JSON; in JSON mode the result is a
     part of its execution.
-    """
-    from kitaru.client import shapes
 
+    Raises:
+        KitaruExecutionError: It did not complete, and does not wait either.
+    """
+    from kitaru.cli.progress import check_completed
+    from kitaru.client import ExecutionStatus, KitaruClient, shapes
+
+    if execution.status is ExecutionStatus.WAITING:
+        if output == "json":
+            print_item(command, {**shapes.execution_summary(execution), "result": None})
+        else:
+            print_text(str(KitaruClient().executions.why(execution.exec_id)))
+        return
+    check_completed(execution)
     result = execution.describe_result()
     if output == "json":
         print_item(command, {**shapes.execution_summary(execution), "result": result})
@@ -78,7 +88,12 @@ def _load_flow(target: str) -> Any:
     return found  # pyright: ignore[reportUnknownVariableType] - of any parameters
 
 
-def _arguments(text: str | None) -> dict[str, Any]:
+def arguments_of(text: str | None, option: str) -> dict[str, Any]:
+    """Return the JSON object that an option has, or that is in the file it names.
+
+    Raises:
+        KitaruUsageError: It is no JSON object, or the file cannot be read.
+    """
     if text is None:
         return {}
     if text.startswith("@"):
@@ -90,9 +105,9 @@ def _arguments(text: str | None) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        message = f"expected `--input` to be a JSON object, got: {text[:80]!r} ({error})"
+        message = f"expected `{option}` to be a JSON object, got: {text[:80]!r} ({error})"
         raise KitaruUsageError(message) from error
     if not isinstance(found, dict):
-        message = f"expected `--input` to be a JSON object, got: {text[:80]!r}"
+        message = f"expected `{option}` to be a JSON object, got: {text[:80]!r}"
         raise KitaruUsageError(message)
     return found  # pyright: ignore[reportUnknownVariableType] - whatever JSON has

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kitaru.cli.output import is_terminal, moment_text, print_text, snapshot, span_text
 from kitaru.cli.tree import STYLES, Node, failure_line, nodes_of
-from kitaru.client import Execution, ExecutionStatus
+from kitaru.client import Execution, ExecutionStatus, PendingWait, WaitStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,6 +44,8 @@ def text_of(execution: Execution) -> str:
         lines += ["", "Checkpoints"]
         for name, status, note in _flat(nodes, 1):
             lines.append(f"{name:<{width}}   {status:<9}   {note}".rstrip())
+    if answers := _answers(execution):
+        lines += ["", "Questions", *answers]
     return "\n".join(lines)
 
 
@@ -56,7 +59,9 @@ def facts_of(execution: Execution) -> dict[str, object]:
         "Flow": execution.flow_name,
         "Status": status,
     }
-    if execution.status_reason:
+    if execution.pending_waits:
+        facts["Waits for"] = ", ".join(map(_asked, execution.pending_waits))
+    elif execution.status_reason:
         facts["Reason"] = execution.status_reason
     if execution.failure is not None:
         facts["Failure"] = failure_line(
@@ -71,6 +76,8 @@ def facts_of(execution: Execution) -> dict[str, object]:
     facts["Started"] = moment_text(execution.started_at)
     facts["Ended"] = moment_text(execution.ended_at)
     facts["Stack"] = execution.stack_name
+    if execution.original_exec_id is not None:
+        facts["Replays"] = execution.original_exec_id
     if execution.parent_exec_id is not None:
         facts["Parent"] = execution.parent_exec_id
     if execution.tags:
@@ -79,6 +86,30 @@ def facts_of(execution: Execution) -> dict[str, object]:
         facts["Recoveries"] = execution.recoveries
     facts |= {f"Metadata {key}": value for key, value in execution.metadata.items()}
     return facts
+
+
+def _asked(wait: PendingWait) -> str:
+    return f"{wait.wait_id} ({one_line(wait.question)})" if wait.question else wait.wait_id
+
+
+def _answers(execution: Execution) -> list[str]:
+    """Return the questions that are over, one line each, and what came of them."""
+    lines: list[str] = []
+    for wait in execution.waits:
+        if wait.status is WaitStatus.OPEN:
+            continue
+        by = f" by {wait.resolved_by}" if wait.resolved_by else ""
+        via = f" via {wait.resolved_via}" if wait.resolved_via else ""
+        said = "" if wait.status is not WaitStatus.ANSWERED else f" {json.dumps(wait.answer)[:100]}"
+        at = moment_text(wait.resolved_at)
+        lines.append(f"  {wait.wait_id}: {wait.status.value}{said}{by}{via} at {at}")
+    return lines
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line that cannot be overlooked or move the cursor."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return words if len(words) <= 100 else words[:99] + "…"
 
 
 def _flat(nodes: Sequence[Node], depth: int) -> Iterator[tuple[str, str, str]]:
@@ -109,6 +140,10 @@ def tree_of(execution: Execution) -> RenderableType:
         head.append(f"{value}\n", style if label in {"Status", "Failure"} else "")
     tree = Tree(top, guide_style="dim", hide_root=False)
     _grow(tree, nodes_of(execution.checkpoints))
+    if answers := _answers(execution):
+        below = tree.add(Text("Questions", "dim"))
+        for line in answers:
+            below.add(Text(line.strip(), "dim"))
     parts: list[RenderableType] = [head]
     if execution.failure is not None and execution.failure.traceback:
         parts.append(Text(execution.failure.traceback.rstrip() + "\n", "dim"))

@@ -129,7 +129,7 @@ def _notes(call: CheckpointCall) -> Iterator[str]:
     if call.duration is not None:
         yield span_text(call.duration)
     if call.original_call_id is not None:
-        yield f"cached from {call.original_call_id}"
+        yield _origin_note(call)
     if len(call.attempts) > 1:
         yield f"{len(call.attempts)} attempts"
     if call.child_exec_id is not None:
@@ -138,6 +138,13 @@ def _notes(call: CheckpointCall) -> Iterator[str]:
         yield "cut off when the flow failed"
     if call.failure is not None:
         yield failure_line(call.failure.exception_type, call.failure.message)
+
+
+def _origin_note(call: CheckpointCall) -> str:
+    origin = call.original_call_id or ""
+    if call.is_overridden:
+        return f"overridden, in place of {origin}"
+    return f"{'reused' if call.is_reused else 'cached'} from {origin}"
 
 
 def is_cut_off(call: CheckpointCall) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, overload
 
-from kitaru.client.answering import WaitList
+from kitaru.client.answering import WaitList, parse_answer
 from kitaru.client.lookup import Lookup
 from kitaru.client.models import Execution, UserValue
 
@@ -52,6 +52,14 @@ class Steering(Lookup):
         record = self._find(exec_id)
         self._answering.answer(record.id, wait, value, via=via)
         return self.get(record.id)
+
+    def parse_answer(self, text: str) -> UserValue:
+        """Return an answer that was typed as JSON.
+
+        Raises:
+            KitaruUsageError: It is no JSON.
+        """
+        return parse_answer(text)
 
     def abort_wait(self, exec_id: str, *, wait: str, via: str = "client") -> Execution:
         """Abort an open question: the flow gets `KitaruWaitAbortedError`, which it may catch.

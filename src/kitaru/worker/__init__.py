@@ -21,22 +21,28 @@ from kitaru.worker.resuming import (
     resume_execution,
 )
 from kitaru.worker.runners import local_runner
+from kitaru.worker.sweep import SweepResult, sweep
+from kitaru.worker.terminal import is_interactive, register_display
 
 __all__ = [
     "Interrupted",
     "LocalRun",
     "LocalRunner",
     "RunnerFacts",
+    "SweepResult",
     "answered",
     "cancel_execution",
     "continue_detached",
     "find_interrupted",
+    "is_interactive",
     "local_runner",
     "recover",
+    "register_display",
     "replay_execution",
     "resume_execution",
     "retry_execution",
     "runner_of_execution",
     "start",
+    "sweep",
     "wait_for",
 ]

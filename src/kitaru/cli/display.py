@@ -1,0 +1,188 @@
+"""Showing executions while they go on: a tree that is drawn again and again, or lines where nothing can be redrawn."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from kitaru.cli.output import span_text
+from kitaru.cli.tree import failure_line, is_cut_off, wait_line
+from kitaru.client import CheckpointCall, Execution, ExecutionStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+Show = Callable[[Execution, Mapping[str, str]], None]
+"""Shows an execution, and what its running calls have told last, by call id."""
+
+_PATIENCE_SECONDS = 2.0  # for the end of a question whose execution has gone on elsewhere
+
+
+@contextmanager
+def display(stream: TextIO, prefix: str = "") -> Generator[Show]:
+    """Show executions on a stream: redrawn on a terminal, as lines elsewhere."""
+    if not stream.isatty():
+        yield _Lines(stream, prefix).show
+        return
+    tree = _LiveTree(stream)
+    with tree.shown():
+        yield tree.show
+
+
+class _Lines:
+    def __init__(self, stream: TextIO, prefix: str) -> None:
+        self._stream = stream
+        self._prefix = prefix
+        self._changes: dict[str, Changes] = {}
+
+    def show(self, execution: Execution, told: Mapping[str, str]) -> None:
+        changes = self._changes.setdefault(execution.exec_id, Changes())
+        for line in changes.since(execution, told):
+            self._stream.write(f"{self._prefix}{line}\n")
+        self._stream.flush()
+
+
+class Changes:
+    """Tells in lines what has happened since the last look."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, tuple[ExecutionStatus, int]] = {}
+        self._told: Mapping[str, str] = {}
+        self._status: ExecutionStatus | None = None
+
+    def since(self, execution: Execution, told: Mapping[str, str]) -> Iterator[str]:
+        """Return a line for each call and status that has changed, and for what calls have told."""
+        if self._status is None:
+            yield f"execution {execution.exec_id} of flow {execution.flow_name!r}"
+        waits = {wait.wait_id: wait for wait in execution.waits}
+        for call in execution.checkpoints:
+            now = (call.status, len(call.attempts))
+            if self._calls.get(call.call_id) != now:
+                self._calls[call.call_id] = now
+                asked = waits.get(call.call_id) if call.checkpoint_type == "wait" else None
+                yield _line_of(call) if asked is None else f"{call.call_id} {wait_line(asked)}"
+        for call_id, text in told.items():
+            if self._told.get(call_id) != text:
+                yield f"{call_id or execution.flow_name}: {text}"
+        self._told = dict(told)
+        if execution.status is not self._status:
+            self._status = execution.status
+            if execution.status is ExecutionStatus.RUNNING:
+                return
+            span = f" in {span_text(execution.duration)}" if execution.duration else ""
+            yield f"{execution.flow_name} {execution.status.value}{span}"
+
+
+def _line_of(call: CheckpointCall) -> str:
+    is_sleeping = call.checkpoint_type == "timer" and call.status is ExecutionStatus.WAITING
+    was_reused = call.original_call_id is not None
+    came_about = "overridden" if call.is_overridden else "reused" if was_reused else None
+    words = [call.call_id, came_about or ("sleeping" if is_sleeping else call.status.value)]
+    if call.duration is not None and not was_reused:
+        words.append(f"in {span_text(call.duration)}")
+    if len(call.attempts) > 1:
+        words.append(f"(attempt {len(call.attempts)})")
+    if is_cut_off(call):
+        words.append("- cut off when the flow failed")
+    if call.failure is not None:
+        words.append(f"- {failure_line(call.failure.exception_type, call.failure.message)}")
+    return " ".join(words)
+
+
+class _LiveTree:
+    """A tree at the bottom of the terminal, below what flows print; out of the way while someone is asked."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=stream, highlight=False)
+        self._tree: RenderableType = ""
+        self._live: Live | None = None
+        self._lock = threading.RLock()
+        self._undisturbed = threading.Event()
+        self._undisturbed.set()
+
+    @contextmanager
+    def shown(self) -> Generator[None]:
+        """Keep the tree on the terminal in this block, and leave its last state there."""
+        from kitaru import worker
+
+        with self._redirected():
+            self._resume()
+            unregister = worker.register_display(self._pause, self._resume)
+            try:
+                yield
+            finally:
+                # What is said to the person last is not to be torn apart by the tree.
+                self._undisturbed.wait(_PATIENCE_SECONDS)
+                unregister()
+                with self._lock:
+                    self._undisturbed.set()
+                    self._stop(leave=True)
+
+    def show(self, execution: Execution, told: Mapping[str, str]) -> None:
+        """Draw an execution, now or as soon as nobody is asked any more."""
+        from kitaru.cli.showing import tree_of
+
+        tree = tree_of(execution, told)
+        with self._lock:
+            self._tree = tree
+            if self._live is not None:
+                self._live.update(tree, refresh=True)
+
+    def print(self, text: str, stream: TextIO) -> None:
+        """Write whole lines above the tree; into the stream itself while there is none."""
+        with self._lock:
+            if self._live is None:
+                stream.write(text)
+                stream.flush()
+            else:
+                self._console.out(text, end="", highlight=False)
+
+    def _pause(self) -> None:
+        with self._lock:
+            self._undisturbed.clear()
+            self._stop(leave=False)
+
+    def _resume(self) -> None:
+        from rich.live import Live
+
+        with self._lock:
+            self._live = Live(
+                self._tree,
+                console=self._console,
+                auto_refresh=False,
+                vertical_overflow="ellipsis",
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start(refresh=True)
+            self._undisturbed.set()
+
+    def _stop(self, *, leave: bool) -> None:
+        if self._live is not None:
+            self._live.transient = not leave
+            self._live.stop()
+            self._live = None
+
+    @contextmanager
+    def _redirected(self) -> Generator[None]:
+        """Have what flows print appear above the tree, unless it is on its way into a file."""
+        former = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+        ours = {name: Above(self, stream) for name, stream in former.items() if stream.isatty()}
+        for name, stream in ours.items():
+            setattr(sys, name, stream)
+        try:
+            yield
+        finally:
+            for name, stream in ours.items():
+                stream.end_line()
+                # Whoever has put a stream around ours meanwhile takes it away again.
+                if getattr(sys, name) is stream:
+                    setattr(sys, name, former[name])
+                else:
+                    stream.let_go()
