@@ -190,6 +190,7 @@ class CheckpointCall:
         child_exec_id: The execution of a flow started inside the flow.
         scope: Empty for calls of the flow's own body; `0.2` for the third task of the first.
         position: Where it stands in the flow, as `replay` selects it.
+        is_reused: Whether a replay took over what it came to in the execution that is replayed.
         is_overridden: Whether a replay was given its value.
     """
 
@@ -208,6 +209,7 @@ class CheckpointCall:
     child_exec_id: str | None = None
     scope: str = ""
     position: str = ""
+    is_reused: bool = False
     is_overridden: bool = False
 
     @property

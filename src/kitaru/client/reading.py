@@ -164,6 +164,7 @@ class _CallReader:
             checkpoint_type=call.type,
             scope=call.position.rpartition("/")[0],
             position=call.position,
+            is_reused=call.status is CallStatus.REUSED,
             is_overridden=call.status is CallStatus.OVERRIDDEN,
         )
 
