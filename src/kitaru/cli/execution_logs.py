@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from kitaru.cli.output import OutputFormat, is_terminal, print_items, print_note
 from kitaru.client import Execution, ExecutionStatus, KitaruClient, LogEntry, shapes
 from kitaru.errors import KitaruUsageError
 
+_LOOK_SECONDS = 0.3
 _CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
 
 
@@ -35,18 +37,21 @@ def logs(
         source: Only what checkpoints wrote (step), or the flow's own body (runner).
         limit: At most so many lines, from the start.
         follow: Wait for more until the execution has finished; end with 1 if it failed.
-        grouped: Put the lines of each call together.
+        grouped: Put the lines of each call together; with --follow, say whenever another call writes.
         verbosity: Once for time and level, twice for the logger as well.
     """
-    if grouped and (output == "json" or follow):
-        message = "`--grouped` cannot be combined with `--output json` or `--follow`."
+    if grouped and output == "json":
+        message = "`--grouped` cannot be combined with `--output json`."
         raise KitaruUsageError(message)
     executions = KitaruClient().executions
     if follow:
-        lines = executions.logs(
-            exec_id, checkpoint=checkpoint, source=source, limit=limit, follow=True
+        _follow(
+            executions.get(exec_id).exec_id,
+            checkpoint=checkpoint,
+            source=source,
+            limit=limit,
+            printer=_Following(verbosity, output, grouped=grouped),
         )
-        _print_following(lines, verbosity, output)
         _print_end(executions.get(exec_id), output)
         return
     entries = executions.logs(exec_id, checkpoint=checkpoint, source=source, limit=limit)
@@ -60,14 +65,72 @@ def logs(
         _print_lines(entries, verbosity)
 
 
-def _print_following(lines: Iterable[LogEntry], verbosity: int, output: OutputFormat) -> None:
-    for entry in lines:
-        if output == "json":
-            shape = shapes.log_entry(entry)
-            line = {"command": "executions.logs", "event": "log", "item": shape}
-            print_text(json.dumps(line, ensure_ascii=False))
-        else:
-            _print_lines([entry], verbosity)
+class _Following:
+    """Prints what an execution tells while it runs; several threads may tell it."""
+
+    def __init__(self, verbosity: int, output: OutputFormat, *, grouped: bool) -> None:
+        self._verbosity = verbosity
+        self._output = output
+        self._grouped = grouped
+        self._group: str | None = ""
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def line(self, entry: LogEntry) -> None:
+        with self._lock:
+            if self._output == "json":
+                _print_event("log", shapes.log_entry(entry))
+                return
+            if self._grouped and entry.checkpoint_name != self._group:
+                _print_heading(entry.checkpoint_name, is_first=self._group == "")
+                self._group = entry.checkpoint_name
+            _print_lines([entry], self._verbosity)
+
+    def waits(self, execution: Execution) -> None:
+        """Say once for each question that it is open."""
+        with self._lock:
+            for wait in execution.pending_waits:
+                if wait.wait_id in self._told:
+                    continue
+                self._told.add(wait.wait_id)
+                if self._output == "json":
+                    item = {"wait_id": wait.wait_id, "wait_name": wait.name}
+                    _print_event("waiting", {**item, "question": wait.question})
+                else:
+                    print_note(f"[Execution is waiting for input on: {wait.wait_id}]")
+
+
+def _follow(
+    exec_id: str,
+    *,
+    checkpoint: str | None,
+    source: Literal["step", "runner"] | None,
+    limit: int | None,
+    printer: _Following,
+) -> None:
+    """Print lines as they come, and questions beside them."""
+    client = KitaruClient()
+    ended = threading.Event()
+
+    def look_for_questions() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            printer.waits(client.executions.get(exec_id))
+
+    thread = threading.Thread(target=look_for_questions, name="kitaru-questions", daemon=True)
+    thread.start()
+    try:
+        for entry in client.executions.logs(
+            exec_id, checkpoint=checkpoint, source=source, limit=limit, follow=True
+        ):
+            printer.line(entry)
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _print_event(event: str, item: dict[str, object]) -> None:
+    line = {"command": "executions.logs", "event": event, "item": item}
+    print_text(json.dumps(line, ensure_ascii=False))
 
 
 def _print_end(execution: Execution, output: OutputFormat) -> None:
@@ -80,7 +143,7 @@ def _print_end(execution: Execution, output: OutputFormat) -> None:
         item = {"status": status, "message": f"execution {status}"}
         if execution.status is ExecutionStatus.FAILED:
             item["recovery_command"] = f"kitaru executions retry {execution.exec_id}"
-        print_text(json.dumps({"command": "executions.logs", "event": "terminal", "item": item}))
+        _print_event("terminal", dict(item))
     elif execution.status.is_successful:
         print_note("[Execution completed successfully]")
     check_completed(execution)
@@ -102,7 +165,11 @@ def _print_grouped(entries: Iterable[LogEntry], verbosity: int) -> None:
     for entry in entries:
         groups.setdefault(entry.checkpoint_name, []).append(entry)
     for number, (name, lines) in enumerate(groups.items()):
-        if number:
-            print_text()
-        print_text("flow:" if name is None else f"checkpoint: {name}")
+        _print_heading(name, is_first=number == 0)
         _print_lines(lines, verbosity)
+
+
+def _print_heading(name: str | None, *, is_first: bool) -> None:
+    if not is_first:
+        print_text()
+    print_text("flow:" if name is None else f"checkpoint: {name}")
