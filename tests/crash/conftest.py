@@ -1,12 +1,26 @@
-"""Tell at the end what the sweep has survived."""
+"""End what tests have started, and tell at the end what the sweep has survived."""
 
 from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
 
 import pytest
 
 from kitaru.faults import FAULT_POINTS
 
 _told = pytest.StashKey[bool]()
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    """Return a list whose processes end with the test, whatever becomes of it."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,11 +10,11 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kitaru.blobs import BlobStore, open_blobs
 from kitaru.engine.values import Values
@@ -34,8 +34,10 @@ from kitaru.store import open_store
 from kitaru.store.contract import Store
 from tests.crash.scenarios.kit import rows_of
 
+T = TypeVar("T")
+
 FOLDER = Path(__file__).parent / "scenarios"
-HELPERS = {"kit", "person", "continue_all", "gated", "deadly", "unwaited"}
+HELPERS = {"kit", "person", "continue_all", "gated", "deadly", "unwaited", "questions", "answer"}
 SCENARIOS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in HELPERS)
 CONTINUE = "continue_all"
 
@@ -97,6 +99,15 @@ class Case:
             assert time.monotonic() < deadline, f"no {count} lines in {name!r}"
             time.sleep(0.005)
 
+    def until(self, condition: Callable[[Store], T | None]) -> T:
+        """Return what a condition on the store returns once it is true."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        with self.store() as store:
+            while not (found := condition(store)):
+                assert time.monotonic() < deadline, "it does not come about"
+                time.sleep(0.005)
+            return found
+
     def allow(self, name: str) -> None:
         """Let bodies go on that wait for a file."""
         (self.folder / name).touch()
@@ -152,6 +163,12 @@ class Ended:
     pid: int
     status: int
     output: str
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for a process; return its status and what it has written."""
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, output + errors
 
 
 @dataclass(frozen=True)
@@ -246,17 +263,24 @@ def check_unharmed(case: Case, clean: Clean, before: Sequence[tuple[State, int]]
             expected.remove(result)
     effects = case.effects()
     ends = [count for _, count in before[1:]] + [len(effects)]
+    check_nothing_ran_again(case, before)
     for (then, count), end in zip(before, ends, strict=True):
-        again = [effect for effect in effects[count:] if then.is_settled(effect)]
-        assert not again, f"recorded, and run again: {again}"
         _check_only_what_was_missing_ran(effects[:count], effects[count:end], then, clean)
-    _check_answers(case, state, [then for then, _ in before])
+    check_answers(case, [then for then, _ in before])
     again = state.questions() - clean.questions
     assert not again, f"asked under several ids: {again}"
     for line in case.lines("origin"):
         found = rows_of(case.folder / "kitaru.db", line["exec_id"])
         assert found == line["rows"], "the replayed execution has changed"
-    _check_files(case)
+    check_files(case)
+
+
+def check_nothing_ran_again(case: Case, before: Sequence[tuple[State, int]]) -> None:
+    """Assert that no body ran after a death whose end was recorded then."""
+    effects = case.effects()
+    for then, count in before:
+        again = [effect for effect in effects[count:] if then.is_settled(effect)]
+        assert not again, f"recorded, and run again: {again}"
 
 
 def _check_only_what_was_missing_ran(
@@ -272,7 +296,14 @@ def _check_only_what_was_missing_ran(
     assert not surplus, f"run more often than what was missing: {surplus}"
 
 
-def _check_answers(case: Case, state: State, before: Sequence[State]) -> None:
+def check_answers(case: Case, before: Sequence[State]) -> None:
+    """Assert that each question of a case that is over had one answer, and that the flow got that one.
+
+    Args:
+        case: The case, after the last recovery.
+        before: The store at each death.
+    """
+    state = case.state()
     values = Values(case.blobs())
     rows = {(wait.exec_id, wait.position): wait for of in state.waits.values() for wait in of}
     calls = {(exec_id, c.position): c for exec_id, of in state.calls.items() for c in of}
@@ -312,7 +343,8 @@ def _check_answers(case: Case, state: State, before: Sequence[State]) -> None:
         assert line["value"] == (None if output is None else values.load(output))
 
 
-def _check_files(case: Case) -> None:
+def check_files(case: Case) -> None:
+    """Assert that the store and the blobs are whole."""
     connection = sqlite3.connect(case.folder / "kitaru.db")
     try:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

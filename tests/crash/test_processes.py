@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kitaru.model import ExecutionStatus
-from tests.crash.sweep import CONTINUE, KILLED, PATIENCE_SECONDS, Case
+from tests.crash.sweep import CONTINUE, KILLED, PATIENCE_SECONDS, Case, end
 
 pytestmark = pytest.mark.slow
 
@@ -18,22 +17,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def gated(tmp_path: Path) -> Case:
     return Case(tmp_path, "gated")
-
-
-@pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[str]]]:
-    """Return a list whose processes end with the test, whatever becomes of it."""
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def _end(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, output + errors
 
 
 def _killed_in_the_middle(case: Case) -> None:
@@ -57,7 +40,7 @@ def test_two_processes_that_recover_at_the_same_moment_run_it_once(
     gated.allow("go")
 
     for process in processes:
-        status, output = _end(process)
+        status, output = end(process)
         assert status == 0, output
     assert len(gated.lines("continued")) == 1
     assert [effect.identity for effect in gated.effects()] == ["first", "second", "third"]
@@ -86,7 +69,7 @@ def test_runner_stopped_past_its_lease_cannot_write_when_it_goes_on(
 
     stopped.send_signal(signal.SIGCONT)
 
-    status, output = _end(stopped)
+    status, output = end(stopped)
     assert status == 0, output
     assert gated.state() == before  # S3.7
     assert gated.lines("result") == [{"result": "WORD!"}]
@@ -128,7 +111,7 @@ def test_first_interrupt_leaves_runs_resumable_and_says_so(
         told += line
     gated.allow("gate")
 
-    status, output = _end(process)
+    status, output = end(process)
     assert status in {-signal.SIGINT, 130}, output  # S1.5
     [execution] = gated.state().executions
     assert execution.status is ExecutionStatus.PENDING
@@ -156,7 +139,7 @@ def test_second_interrupt_ends_the_process_with_130(
 
     process.send_signal(signal.SIGINT)
 
-    status, output = _end(process)
+    status, output = end(process)
     assert status == 130, output  # S1.5
     assert "What is recorded stays recorded" in output
     gated.allow("gate")
@@ -173,7 +156,7 @@ def test_script_that_ends_without_waiting_finishes_its_runs(
     case.wait_for_line("last line")
     case.allow("gate")
 
-    status, output = _end(process)
+    status, output = end(process)
 
     assert status == 0, output  # S1.5
     assert case.results() == {
