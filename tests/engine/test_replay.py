@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from threading import Lock
 from typing import Any
 
@@ -470,3 +471,43 @@ def test_wrong_origin_is_refused() -> None:
     with pytest.raises(KitaruUserCodeError) as caught:
         inside.run().wait()
     assert isinstance(caught.value.__cause__, KitaruContextError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    module: str
+    lines: int
+
+
+@checkpoint
+def inspect_module() -> Facts:
+    return Facts("a", 1)
+
+
+@checkpoint
+def describe(facts: Facts) -> str:
+    return f"{facts.module}: {facts.lines}"
+
+
+@flow
+def inspecting() -> str:
+    return describe(inspect_module())
+
+
+def test_override_given_as_json_becomes_what_the_checkpoint_returns() -> None:
+    old = inspecting.run()
+    old.wait()
+
+    new = inspecting.replay(
+        old.exec_id, overrides={"checkpoint.inspect_module": {"module": "b", "lines": 2}}
+    )
+
+    assert new.wait() == "b: 2"
+    with pytest.raises(KitaruUsageError, match="a dict cannot stand for Facts"):
+        inspecting.replay(old.exec_id, overrides={"checkpoint.inspect_module": {"module": "b"}})
+    assert (
+        inspecting.replay(
+            old.exec_id, overrides={"checkpoint.inspect_module": Facts("c", 3)}
+        ).wait()
+        == "c: 3"
+    )

@@ -178,6 +178,13 @@ def _overridden(
     if kind is CallKind.WAIT:
         value = _checked_answer(runner, origin, record, value)
     values = runner.services.values
+    if kind is CallKind.CHECKPOINT and record.output is not None:
+        # An override that was typed as JSON: what follows expects what the checkpoint returns.
+        try:
+            value = schemas.shaped_like(values.load(record.output), value)
+        except KitaruUsageError as error:
+            message = f"the override of {record.call_id!r} does not fit: {error.message}"
+            raise KitaruUsageError(message) from error
     now = runner.services.clock.now()
     return replace(
         record,

@@ -7,7 +7,7 @@ first type or answer comes, never by `import kitaru`.
 
 from __future__ import annotations
 
-from kitaru.schemas.checking import check_answer, find_problems, listed, typed
+from kitaru.schemas.checking import check_answer, find_problems, listed, shaped_like, typed
 from kitaru.schemas.declaring import schema_of, to_json
 from kitaru.schemas.describing import describe
 from kitaru.schemas.form import Field, Form, FormKind, fields, form_of
@@ -23,6 +23,7 @@ __all__ = [
     "form_of",
     "listed",
     "schema_of",
+    "shaped_like",
     "to_json",
     "typed",
 ]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from kitaru.errors import KitaruWaitValidationError
+from kitaru.errors import KitaruUsageError, KitaruWaitValidationError
 from kitaru.schemas.declaring import schema_of, size_problem
 from kitaru.schemas.describing import describe, phrase
 from kitaru.schemas.texts import UserValue, cut, is_list, is_object, parse, shown, step
@@ -255,3 +255,34 @@ def _inside(value: UserValue, part: int | str) -> tuple[UserValue] | None:
     if is_list(value) and isinstance(part, int) and part < len(value):
         return (value[part],)
     return None
+
+
+def shaped_like(example: object, value: object) -> object:
+    """Return a value made of what JSON has as the type that `example` has, where that makes sense.
+
+    A dict becomes the model or dataclass that the example is, a text a moment, and so on. What has a type
+    of its own, or cannot be converted, stays as it is, except for a dict that cannot be a model.
+
+    Raises:
+        KitaruUsageError: A dict was given for an object of a class, and does not fit it.
+    """
+    import pydantic
+
+    if type(value) not in _JSON_TYPES or type(example) in (*_JSON_TYPES, bool, type(None)):
+        return value
+    try:
+        adapter = pydantic.TypeAdapter[object](type(example))
+    except pydantic.errors.PydanticUserError:
+        return value  # a class that pydantic knows nothing of
+    try:
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        if not isinstance(value, dict):
+            return value
+        problems = listed([f"{problem['loc']}: {problem['msg']}" for problem in error.errors()])
+        name = type(example).__name__
+        message = f"a dict cannot stand for {name}, which it is to replace: {problems}"
+        raise KitaruUsageError(message) from error
+
+
+_JSON_TYPES = (dict, list, str, int, float)
