@@ -38,6 +38,10 @@ FAULT_POINTS: dict[str, str] = {
     "recovery.before_reap": "a dead owner was found, its execution is still its own",
     "recovery.after_reap": "the execution is pending again, nobody has claimed it",
     "recovery.after_claim": "the execution is claimed by its new runner, the flow has not started",
+    "export.before_rename": "the exported file is complete and flushed beside its name",
+    "export.after_rename": "the exported file has its name",
+    "import.after_blobs": "the large values of a file are durable, no row names them",
+    "import.after_commit": "the executions of a file are here, nobody has been told",
     "migration.inside": "a migration's statements have run and are not committed",
     "migration.after_commit": "one migration is durable, the next has not begun",
 }

@@ -54,7 +54,7 @@ class LocalBlobs:
             if not _has_length(path, len(data)):
                 self._write(path, data)
             # Also where the file was there already: whoever moved it may die before flushing this.
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -125,8 +125,8 @@ class LocalBlobs:
             return
         folder.mkdir(parents=True, exist_ok=True)
         # A new folder is durable once the folder above it is flushed.
-        _flush_folder(self.root)
-        _flush_folder(self.root.parent)
+        flush_folder(self.root)
+        flush_folder(self.root.parent)
 
 
 @contextmanager
@@ -168,7 +168,8 @@ def _move(partial: Path, path: Path, length: int) -> None:
         partial.unlink()
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Make durable which files a folder has."""
     if os.name == "nt":  # pragma: no cover - Windows has no way to, and does without
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal, overload
 
 from kitaru.client.bounds import check_bounds
@@ -213,3 +215,53 @@ class Executions(Steering):
             KitaruUsageError: `since` is a `datetime` without a time zone, or neither of the two.
         """
         return gather(self._connection, self._clock, flow=flow, since=since)
+
+    def export(
+        self, exec_id: str, path: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """Write an execution, its descendants and their large values to one file.
+
+        What has not finished is exported as it stands, and is `cancelled` where it is imported: only
+        here can it go on. Values are neither decoded nor encrypted.
+
+        Args:
+            exec_id: The execution.
+            path: Of the file, by custom with the suffix `.kitaru`.
+            overwrite: Replace a file that is there.
+
+        Returns:
+            The path.
+
+        Durability: the file is complete and flushed to disk when this returns, and absent, or what it
+        was before, whenever the process dies.
+
+        Raises:
+            KitaruUsageError: The path is taken, or is a folder.
+            KitaruNotFoundError: There is no such execution, or no such folder.
+            KitaruBackendError: The file cannot be written.
+        """
+        from kitaru.client.exporting import export_execution
+
+        target, now = Path(path), self._clock.now()
+        export_execution(
+            self._connection, self._find(exec_id).id, target, overwrite=overwrite, now=now
+        )
+        return target
+
+    def import_(self, path: str | os.PathLike[str]) -> Execution:
+        """Bring in what `export` has written, here or elsewhere, and return the execution.
+
+        It keeps its id and its project. It can be inspected and replayed, and a failed one retried.
+        Import what you trust: to load a value may run code that came with it.
+
+        Durability: all records come in one transaction, large values before. A crash leaves either
+        nothing but values that no row names, or everything.
+
+        Raises:
+            KitaruNotFoundError: There is no such file.
+            KitaruUsageError: It is no export, is damaged, or is from a newer version.
+            KitaruStateError: One of its executions is here already.
+        """
+        from kitaru.client.importing import import_execution
+
+        return self.get(import_execution(self._connection, Path(path)))
