@@ -100,6 +100,10 @@ def load_script(path: str | Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        del sys.modules[name]
+        message = f"script {str(file)!r} cannot be loaded: {error}."
+        raise KitaruNotFoundError(message) from error
     except BaseException:
         del sys.modules[name]
         raise
@@ -188,12 +192,16 @@ class CodeRef:
 def import_root_of(module: str) -> str:
     """Return the folder that must be on `sys.path` for `module` to be importable elsewhere.
 
-    Empty for what Python finds by itself (installed packages) and for scripts, whose own folder
-    follows from their path.
+    Empty for what Python finds by itself (installed packages). A script's own folder follows from its
+    path; what it imports from elsewhere may come from the folder that the process was started in
+    (`kitaru run`, `python -m`).
     """
+    if module.endswith(".py"):
+        here = str(Path.cwd())
+        return here if here in sys.path and here != str(Path(module).parent) else ""
     loaded = sys.modules.get(module)
     file: str | None = getattr(loaded, "__file__", None)
-    if file is None or module.endswith(".py"):
+    if file is None:
         return ""
     here = Path(file).resolve()
     package = here.parent if here.name == "__init__.py" else here

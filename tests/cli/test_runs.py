@@ -258,3 +258,26 @@ def test_watch_follows_a_run_of_another_process(app: Path, process: Kitaru):
     assert first[1].startswith("shout completed in ")
     assert rest.splitlines()[-1].startswith("patient completed in ")
     assert watching.returncode == running.returncode == 0
+
+
+@pytest.mark.slow
+def test_script_that_imports_from_the_folder_it_was_run_in_goes_on_from_anywhere(
+    process: Kitaru, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "shared").mkdir()
+    (here / "shared" / "words.py").write_text("WORD = 'tea'\n")
+    (here / "flows").mkdir()
+    (here / "flows" / "app.py").write_text(
+        "from kitaru import flow\n"
+        "from shared.words import WORD\n"
+        "@flow\n"
+        "def say():\n"
+        "    return WORD\n"
+    )
+    ran = process("run", "flows/app.py:say", "-o", "json").json["item"]
+    monkeypatch.chdir(here.parent)
+
+    replayed = process("executions", "replay", ran["exec_id"], "-o", "json").json["item"]
+
+    assert replayed["result"] == "tea"
+    assert replayed["original_exec_id"] == ran["exec_id"]
