@@ -56,7 +56,12 @@ def test_version_is_shown(process: Kitaru, option: str):
         ["executions", "list", "--size", "0"],
         ["executions", "list", "--status", "done"],
         ["executions", "recover", "--all", "0197"],
-        ["executions", "logs", "x", "--grouped", "--follow"],
+        ["executions", "input"],
+        ["executions", "input", "x"],
+        ["executions", "input", "x", "--value", "1", "--abort"],
+        ["executions", "input", "-i", "--abort"],
+        ["executions", "input", "-i", "-o", "text"],  # nobody sits at a terminal
+        ["executions", "statistics", "--since", "soon"],
     ],
 )
 def test_mistaken_command_line_ends_with_2(kitaru: Kitaru, tokens: list[str]):

@@ -1,4 +1,4 @@
-"""Showing executions while they go on: a tree that is drawn again and again, or lines where nothing can be redrawn."""
+"""Showing executions while they go on: a tree drawn again and again, or lines where that cannot be."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from kitaru.cli.output import span_text
+from kitaru.cli.output import moment_text, span_text
 from kitaru.cli.tree import failure_line, is_cut_off, wait_line
 from kitaru.client import CheckpointCall, Execution, ExecutionStatus
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
     from rich.live import Live
 
 Show = Callable[[Execution, Mapping[str, str]], None]
@@ -78,11 +78,8 @@ class Changes:
 
 
 def _line_of(call: CheckpointCall) -> str:
-    is_sleeping = call.checkpoint_type == "timer" and call.status is ExecutionStatus.WAITING
-    was_reused = call.original_call_id is not None
-    came_about = "overridden" if call.is_overridden else "reused" if was_reused else None
-    words = [call.call_id, came_about or ("sleeping" if is_sleeping else call.status.value)]
-    if call.duration is not None and not was_reused:
+    words = [call.call_id, came_about(call)]
+    if call.duration is not None and call.original_call_id is None:
         words.append(f"in {span_text(call.duration)}")
     if len(call.attempts) > 1:
         words.append(f"(attempt {len(call.attempts)})")
@@ -91,6 +88,19 @@ def _line_of(call: CheckpointCall) -> str:
     if call.failure is not None:
         words.append(f"- {failure_line(call.failure.exception_type, call.failure.message)}")
     return " ".join(words)
+
+
+def came_about(call: CheckpointCall) -> str:
+    """Return in a word what became of a call."""
+    if call.is_overridden:
+        return "overridden"
+    if call.is_reused:
+        return "reused"
+    if call.original_call_id is not None:
+        return "cached"
+    if call.checkpoint_type == "timer" and call.status is ExecutionStatus.WAITING:
+        return f"sleeps until {moment_text(call.wakes_at)}"
+    return call.status.value
 
 
 class _LiveTree:
@@ -121,7 +131,8 @@ class _LiveTree:
                 self._undisturbed.wait(_PATIENCE_SECONDS)
                 unregister()
                 with self._lock:
-                    self._undisturbed.set()
+                    if self._live is None:
+                        self._resume()
                     self._stop(leave=True)
 
     def show(self, execution: Execution, told: Mapping[str, str]) -> None:
@@ -143,6 +154,11 @@ class _LiveTree:
             else:
                 self._console.out(text, end="", highlight=False)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there is a tree at the bottom that must not be written into."""
+        return self._live is not None
+
     def _pause(self) -> None:
         with self._lock:
             self._undisturbed.clear()
@@ -160,7 +176,7 @@ class _LiveTree:
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            self._live.start(refresh=True)
+            self._live.start(refresh=self._tree != "")
             self._undisturbed.set()
 
     def _stop(self, *, leave: bool) -> None:
@@ -173,7 +189,9 @@ class _LiveTree:
     def _redirected(self) -> Generator[None]:
         """Have what flows print appear above the tree, unless it is on its way into a file."""
         former = {name: getattr(sys, name) for name in ("stdout", "stderr")}
-        ours = {name: Above(self, stream) for name, stream in former.items() if stream.isatty()}
+        ours = {
+            name: _AboveTree(self, stream) for name, stream in former.items() if stream.isatty()
+        }
         for name, stream in ours.items():
             setattr(sys, name, stream)
         try:
@@ -181,8 +199,40 @@ class _LiveTree:
         finally:
             for name, stream in ours.items():
                 stream.end_line()
-                # Whoever has put a stream around ours meanwhile takes it away again.
+                # A stream that someone has put around ours meanwhile stays; ours only passes on by now.
                 if getattr(sys, name) is stream:
                     setattr(sys, name, former[name])
-                else:
-                    stream.let_go()
+
+
+class _AboveTree:
+    """A stream whose lines go above the tree; everything but writing is the stream's own."""
+
+    def __init__(self, tree: _LiveTree, stream: TextIO) -> None:
+        self._tree = tree
+        self._stream = stream
+        self._begun = ""
+
+    def write(self, text: str, /) -> int:
+        """Write whole lines, and keep what is no whole line yet."""
+        whole, newline, rest = f"{self._begun}{text}".rpartition("\n")
+        if self._tree.is_drawn:
+            self._begun = rest
+            if newline:
+                self._tree.print(whole + newline, self._stream)
+        else:
+            self._begun = ""
+            self._tree.print(whole + newline + rest, self._stream)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str], /) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def end_line(self) -> None:
+        """Write what is no whole line yet as one."""
+        if self._begun:
+            self.write("\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

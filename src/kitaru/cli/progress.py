@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, TextIO
 
-from kitaru.cli.output import OutputFormat, span_text
-from kitaru.cli.tree import failure_line, is_cut_off
-from kitaru.client import CheckpointCall, Execution, ExecutionStatus, KitaruClient
+from kitaru.cli.display import Show, display
+from kitaru.cli.output import OutputFormat
+from kitaru.cli.tree import failure_line
+from kitaru.client import Execution, ExecutionEvent, ExecutionStatus, KitaruClient
+from kitaru.client.wording import one_line
 from kitaru.errors import (
     FailureOrigin,
     KitaruDivergenceError,
@@ -19,59 +19,13 @@ from kitaru.errors import (
     KitaruTimeoutError,
     KitaruUserCodeError,
 )
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.live import Live
+from kitaru.model import EventKind
 
 _PAUSE_SECONDS = 0.2
 _SHARE = 5  # looking takes at most a fifth of the time, however large the execution is
-
-
-class Changes:
-    """Tells in lines what has happened since the last look."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[ExecutionStatus, int]] = {}
-        self._status: ExecutionStatus | None = None
-
-    def since(self, execution: Execution) -> Iterator[str]:
-        """Return a line for each call and status that has changed."""
-        if self._status is None:
-            yield f"execution {execution.exec_id} of flow {execution.flow_name!r}"
-        for call in execution.checkpoints:
-            now = (call.status, len(call.attempts))
-            if self._seen.get(call.call_id) != now:
-                self._seen[call.call_id] = now
-                yield _line_of(call)
-        if execution.status is not self._status:
-            self._status = execution.status
-            if execution.status is ExecutionStatus.RUNNING:
-                return
-            span = f" in {span_text(execution.duration)}" if execution.duration else ""
-            yield f"{execution.flow_name} {execution.status.value}{span}"
-
-
-def _line_of(call: CheckpointCall) -> str:
-    words = [call.call_id, came_about(call)]
-    if call.duration is not None and call.original_call_id is None:
-        words.append(f"in {span_text(call.duration)}")
-    if len(call.attempts) > 1:
-        words.append(f"(attempt {len(call.attempts)})")
-    if is_cut_off(call):
-        words.append("- cut off when the flow failed")
-    if call.failure is not None:
-        words.append(f"- {failure_line(call.failure.exception_type, call.failure.message)}")
-    return " ".join(words)
-
-
-def came_about(call: CheckpointCall) -> str:
-    """Return in a word what became of a call."""
-    if call.is_overridden:
-        return "overridden"
-    if call.is_reused:
-        return "reused"
-    return "cached" if call.original_call_id else call.status.value
+_TAKEN_UP_SECONDS = (
+    2.0  # within which this process takes up an answer to an execution that has left it
+)
 
 
 @contextmanager
@@ -84,69 +38,63 @@ def result_alone_on_stdout(output: OutputFormat) -> Generator[None]:
         yield
 
 
-@contextmanager
-def display(stream: TextIO, prefix: str = "") -> Generator[Callable[[Execution], None]]:
-    """Show an execution on a stream: redrawn on a terminal, as lines elsewhere."""
-    if not stream.isatty():
-        seen: dict[str, Changes] = {}
+class Progress:
+    """What the calls of an execution that runs have told last of how far they are.
 
-        def tell(execution: Execution) -> None:
-            changes = seen.setdefault(execution.exec_id, Changes())
-            for line in changes.since(execution):
-                stream.write(f"{prefix}{line}\n")
-            stream.flush()
+    Args:
+        client: Where to look.
+        exec_id: The execution.
+    """
 
-        yield tell
-        return
-    from rich.console import Console
-    from rich.live import Live
+    def __init__(self, client: KitaruClient, exec_id: str) -> None:
+        self._client = client
+        self._exec_id = exec_id
+        self._cursor: str | None = None
+        self._told: dict[str, str] = {}
 
-    from kitaru import worker
-    from kitaru.cli.showing import tree_of
-
-    with Live(
-        console=Console(file=stream, highlight=False),
-        auto_refresh=False,
-        vertical_overflow="ellipsis",
-        # What a flow prints goes above the tree, unless it is on its way into a file.
-        redirect_stdout=sys.stdout.isatty(),
-        redirect_stderr=sys.stderr.isatty(),
-    ) as live:
-        drawing = _Drawing(live)
-        # A question in the same terminal has it to itself.
-        unregister = worker.register_display(drawing.pause, drawing.resume)
-        try:
-            yield lambda execution: drawing.show(tree_of(execution))
-        finally:
-            unregister()
+    def of(self, execution: Execution) -> dict[str, str]:
+        """Return a text for each call that is running and has told something; the flow's own id is ''."""
+        for event in self._client.executions.events(
+            self._exec_id, since=self._cursor, follow=False
+        ):
+            self._cursor = event.cursor
+            if event.kind == EventKind.CHECKPOINT_PROGRESS:
+                self._told[event.checkpoint_id or ""] = _progress_text(event)
+        running = {
+            call.call_id for call in execution.checkpoints if call.status is ExecutionStatus.RUNNING
+        }
+        if not execution.status.is_finished:
+            running.add("")
+        return {call_id: text for call_id, text in self._told.items() if call_id in running}
 
 
-class _Drawing:
-    """A live display that stands still while a question is asked."""
+def _progress_text(event: ExecutionEvent) -> str:
+    percent = event.data.get("percent")
+    message = one_line(event.message or "")
+    return message if percent is None else f"{message} ({percent:.0%})"
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._lock = threading.Lock()
-        self._is_paused = False
 
-    def show(self, tree: RenderableType) -> None:
-        with self._lock:
-            if not self._is_paused:
-                self._live.update(tree, refresh=True)
+class _Follower:
+    """Looks at an execution and shows it, and says how long to pause before the next look."""
 
-    def pause(self) -> None:
-        with self._lock:
-            self._is_paused = True
-            self._live.stop()
+    def __init__(self, client: KitaruClient, exec_id: str, show: Show) -> None:
+        self._client = client
+        self._exec_id = exec_id
+        self._show = show
+        self._progress = Progress(client, exec_id)
+        self.pause = _PAUSE_SECONDS
 
-    def resume(self) -> None:
-        with self._lock:
-            self._is_paused = False
-            self._live.start()
+    def look(self) -> Execution:
+        """Show the execution as it is now, and return it."""
+        began = time.monotonic()
+        execution = self._client.executions.get(self._exec_id)
+        self._show(execution, self._progress.of(execution))
+        self.pause = max(_PAUSE_SECONDS, _SHARE * (time.monotonic() - began))
+        return execution
 
 
 def follow_here(client: KitaruClient, begin: Callable[[], Sequence[str]]) -> list[Execution]:
-    """Show executions that this process runs, on stderr, and return them when they are over.
+    """Show executions that this process runs, on stderr, and return them when they are over or have left.
 
     Args:
         client: Where to look.
@@ -160,39 +108,47 @@ def follow_here(client: KitaruClient, begin: Callable[[], Sequence[str]]) -> lis
         return [_follow_here(client, exec_id, show) for exec_id in begin()]
 
 
-def _follow_here(
-    client: KitaruClient, exec_id: str, show: Callable[[Execution], None]
-) -> Execution:
+def _follow_here(client: KitaruClient, exec_id: str, show: Show) -> Execution:
     from kitaru import worker
 
-    pause = _PAUSE_SECONDS
+    follower = _Follower(client, exec_id, show)
+    idle_since = time.monotonic()
     while True:
         try:
-            worker.wait_for(exec_id, timeout=pause)
+            worker.wait_for(exec_id, timeout=follower.pause)
         except KitaruTimeoutError:
-            pause = _show_timed(client, exec_id, show)
+            pass
         except KeyboardInterrupt:
-            message = (
-                f"interrupted. What is recorded is kept; go on with"
-                f" `kitaru executions recover {exec_id}`."
-            )
-            raise KeyboardInterrupt(message) from None
-        else:
-            execution = client.executions.get(exec_id)
-            show(execution)
+            raise KeyboardInterrupt(_how_to_go_on(client, exec_id)) from None
+        is_here = worker.is_running_here(exec_id)
+        execution = follower.look()
+        if execution.status.is_finished:
             return execution
+        if is_here or execution.status is ExecutionStatus.RUNNING:
+            idle_since = time.monotonic()
+        elif (
+            execution.status is ExecutionStatus.WAITING
+            or time.monotonic() - idle_since > _TAKEN_UP_SECONDS
+        ):
+            return execution  # it has left this process
+
+
+def _how_to_go_on(client: KitaruClient, exec_id: str) -> str:
+    status = client.executions.get(exec_id).status
+    if status is ExecutionStatus.WAITING:
+        return f"interrupted. It goes on waiting; `kitaru executions why {exec_id}` says for what."
+    return (
+        f"interrupted. What is recorded is kept; go on with `kitaru executions recover {exec_id}`."
+    )
 
 
 def follow_anywhere(client: KitaruClient, exec_id: str) -> Execution:
     """Show an execution on stdout, whoever runs it, until it is over, and return it."""
     with display(sys.stdout) as show:
-        while True:
-            began = time.monotonic()
-            execution = client.executions.get(exec_id)
-            show(execution)
-            if execution.status.is_finished:
-                return execution
-            time.sleep(max(_PAUSE_SECONDS, _SHARE * (time.monotonic() - began)))
+        follower = _Follower(client, exec_id, show)
+        while not (execution := follower.look()).status.is_finished:
+            time.sleep(follower.pause)
+        return execution
 
 
 def wait_quietly(client: KitaruClient, exec_id: str) -> Execution:
@@ -202,12 +158,6 @@ def wait_quietly(client: KitaruClient, exec_id: str) -> Execution:
         if execution.status.is_finished:
             return execution
         time.sleep(_PAUSE_SECONDS)
-
-
-def _show_timed(client: KitaruClient, exec_id: str, show: Callable[[Execution], None]) -> float:
-    began = time.monotonic()
-    show(client.executions.get(exec_id))
-    return max(_PAUSE_SECONDS, _SHARE * (time.monotonic() - began))
 
 
 def check_completed(execution: Execution) -> None:

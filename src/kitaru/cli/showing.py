@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kitaru.cli.output import is_terminal, moment_text, print_text, snapshot, span_text
-from kitaru.cli.tree import STYLES, Node, failure_line, nodes_of
-from kitaru.client import Execution, ExecutionStatus, PendingWait, WaitStatus
+from kitaru.cli.tree import STYLES, Node, failure_line, nodes_of, wait_line
+from kitaru.client import Execution, ExecutionStatus, PendingWait
+from kitaru.client.wording import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,6 +34,8 @@ def show_execution(execution: Execution) -> None:
         Console(highlight=False).print(tree_of(execution))
     else:
         print_text(text_of(execution))
+    if commands := list(_answer_commands(execution)):
+        print_text("\n".join(["", "Answer with", *(f"  {command}" for command in commands)]))
 
 
 def text_of(execution: Execution) -> str:
@@ -38,14 +43,12 @@ def text_of(execution: Execution) -> str:
     lines = [snapshot("Kitaru execution", facts_of(execution))]
     if execution.failure is not None and execution.failure.traceback:
         lines += ["", "Traceback", *_indented(execution.failure.traceback)]
-    nodes = nodes_of(execution.checkpoints)
+    nodes = nodes_of(execution.checkpoints, _remarks(execution, {}))
     if nodes:
         width = max(len(name) for name, _, _ in _flat(nodes, 1))
         lines += ["", "Checkpoints"]
         for name, status, note in _flat(nodes, 1):
             lines.append(f"{name:<{width}}   {status:<9}   {note}".rstrip())
-    if answers := _answers(execution):
-        lines += ["", "Questions", *answers]
     return "\n".join(lines)
 
 
@@ -92,24 +95,22 @@ def _asked(wait: PendingWait) -> str:
     return f"{wait.wait_id} ({one_line(wait.question)})" if wait.question else wait.wait_id
 
 
-def _answers(execution: Execution) -> list[str]:
-    """Return the questions that are over, one line each, and what came of them."""
-    lines: list[str] = []
-    for wait in execution.waits:
-        if wait.status is WaitStatus.OPEN:
-            continue
-        by = f" by {wait.resolved_by}" if wait.resolved_by else ""
-        via = f" via {wait.resolved_via}" if wait.resolved_via else ""
-        said = "" if wait.status is not WaitStatus.ANSWERED else f" {json.dumps(wait.answer)[:100]}"
-        at = moment_text(wait.resolved_at)
-        lines.append(f"  {wait.wait_id}: {wait.status.value}{said}{by}{via} at {at}")
-    return lines
+def _answer_commands(execution: Execution) -> Iterator[str]:
+    """Return the commands that answer its open questions."""
+    positions = {call.call_id: call.position for call in execution.checkpoints}
+    names = Counter(name for wait in execution.pending_waits for name in {wait.name, wait.wait_id})
+    for wait in execution.pending_waits:
+        from kitaru.client.waiting import answer_command
+
+        schema = None if wait.schema is None else json.dumps(wait.schema)
+        is_plain = names[wait.wait_id] == 1
+        selector = wait.wait_id if is_plain else positions.get(wait.wait_id, wait.wait_id)
+        yield answer_command(execution.exec_id, selector, schema)
 
 
-def one_line(text: str) -> str:
-    """Return a text in one line that cannot be overlooked or move the cursor."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return words if len(words) <= 100 else words[:99] + "…"
+def _remarks(execution: Execution, told: Mapping[str, str]) -> dict[str, str]:
+    """Return what there is to say of its calls besides what they tell themselves, by call id."""
+    return {**{wait.wait_id: wait_line(wait) for wait in execution.waits}, **told}
 
 
 def _flat(nodes: Sequence[Node], depth: int) -> Iterator[tuple[str, str, str]]:
@@ -123,14 +124,21 @@ def _indented(text: str) -> list[str]:
     return [f"  {line}" for line in text.rstrip().splitlines()]
 
 
-def tree_of(execution: Execution) -> RenderableType:
-    """Return an execution for a terminal."""
+def tree_of(execution: Execution, told: Mapping[str, str] = MappingProxyType({})) -> RenderableType:
+    """Return an execution for a terminal.
+
+    Args:
+        execution: The execution.
+        told: What its running calls have told last, by call id; the flow's own body is ''.
+    """
     from rich.console import Group
     from rich.text import Text
     from rich.tree import Tree
 
     style = STYLES[execution.status]
     top = Text.assemble((f"{execution.flow_name}", "bold"), "  ", (execution.status.value, style))
+    if "" in told:
+        top.append(f"  {told['']}", "dim")
     facts = facts_of(execution)
     del facts["Flow"]
     width = max(map(len, facts))
@@ -139,11 +147,7 @@ def tree_of(execution: Execution) -> RenderableType:
         head.append(f"  {label:<{width}}  ", "dim")
         head.append(f"{value}\n", style if label in {"Status", "Failure"} else "")
     tree = Tree(top, guide_style="dim", hide_root=False)
-    _grow(tree, nodes_of(execution.checkpoints))
-    if answers := _answers(execution):
-        below = tree.add(Text("Questions", "dim"))
-        for line in answers:
-            below.add(Text(line.strip(), "dim"))
+    _grow(tree, nodes_of(execution.checkpoints, _remarks(execution, told)))
     parts: list[RenderableType] = [head]
     if execution.failure is not None and execution.failure.traceback:
         parts.append(Text(execution.failure.traceback.rstrip() + "\n", "dim"))

@@ -156,8 +156,13 @@ class EventReader:
         )
         raise KitaruUsageError(message)
 
-    def read(self, clock: Clock) -> Iterator[ExecutionEvent]:
-        """Give out the events that are there and those to come, until the execution has finished."""
+    def read(self, clock: Clock, *, follow: bool = True) -> Iterator[ExecutionEvent]:
+        """Give out the events that are there and those to come, until the execution has finished.
+
+        Args:
+            clock: The time.
+            follow: Whether to wait for those to come.
+        """
         nobody = threading.Event()
         pause, failures = _FIRST_POLL_SECONDS, 0
         while True:
@@ -179,6 +184,8 @@ class EventReader:
                 end = self._end_of(ended)
                 if ended.ended_at != self._known_end and self._wanted.wants(end):
                     yield end
+                return
+            if not follow:
                 return
             nobody.wait(clock.pass_time(pause))
             pause = _FIRST_POLL_SECONDS if events else min(pause * 2, _LAST_POLL_SECONDS)

@@ -168,6 +168,7 @@ class Executions(Steering):
         correlation_ids: Sequence[str] | None = None,
         since: str | None = None,
         reconnect: bool = True,
+        follow: bool = True,
     ) -> Iterator[ExecutionEvent]:
         """Return an iterator over what an execution tells, until it has finished.
 
@@ -181,6 +182,7 @@ class Executions(Steering):
             correlation_ids: Only what belongs to these.
             since: Go on after the event with this cursor.
             reconnect: Go on when the store could not be reached for a while.
+            follow: Wait for events to come; if not, end after those that are there.
 
         Raises:
             KitaruUsageError: The cursor is none of this execution, or a filter is not acceptable.
@@ -189,7 +191,7 @@ class Executions(Steering):
         reader = EventReader(
             self._connection, self._find(exec_id).id, wanted, since=since, reconnect=reconnect
         )
-        return reader.read(self._clock)
+        return reader.read(self._clock, follow=follow)
 
     def why(self, exec_id: str) -> Explanation:
         """Return why an execution is in its state, in plain words, and what would move it."""

@@ -192,6 +192,7 @@ class CheckpointCall:
         position: Where it stands in the flow, as `replay` selects it.
         is_reused: Whether a replay took over what it came to in the execution that is replayed.
         is_overridden: Whether a replay was given its value.
+        wakes_at: When a sleep is over.
     """
 
     call_id: str
@@ -211,6 +212,7 @@ class CheckpointCall:
     position: str = ""
     is_reused: bool = False
     is_overridden: bool = False
+    wakes_at: datetime | None = None
 
     @property
     def duration(self) -> timedelta | None:

@@ -122,7 +122,8 @@ def checkpoints_of(
     for entry in detail.metadata:
         if entry.position in by_position:
             by_position[entry.position].metadata.append(entry)
-    read = _CallReader(record, source, call_ids, detail.sources)
+    wakes = {wait.position: wait.wake_at for wait in detail.waits if wait.kind is WaitKind.TIMER}
+    read = _CallReader(record, source, call_ids, detail.sources, wakes)
     return tuple(
         read.child(call, children.get(call.position))
         if call.kind is CallKind.CHILD
@@ -146,6 +147,7 @@ class _CallReader:
     source: Source
     call_ids: Mapping[str, str]
     sources: Mapping[str, str]
+    wakes: Mapping[str, int | None]
 
     def checkpoint(self, call: CallRecord, own: _Own) -> CheckpointCall:
         status = self._status(call)
@@ -166,6 +168,7 @@ class _CallReader:
             position=call.position,
             is_reused=call.status is CallStatus.REUSED,
             is_overridden=call.status is CallStatus.OVERRIDDEN,
+            wakes_at=_moment(self.wakes.get(call.position)),
         )
 
     def child(self, call: CallRecord, child: ExecutionRecord | None) -> CheckpointCall:

@@ -81,6 +81,7 @@ def checkpoint(call: CheckpointCall) -> Shape:
         "original_call_id": call.original_call_id,
         "position": call.position,
         "is_reused": call.is_reused,
+        "wakes_at": moment(call.wakes_at),
         "is_overridden": call.is_overridden,
         "parent_call_ids": list(call.parent_call_ids),
         "child_exec_id": call.child_exec_id,

@@ -61,13 +61,15 @@ class Asked:
         wait = self.wait
         same = [other for other in others if wait.wait_id in {other.wait_id, other.name}]
         selector = wait.wait_id if len(same) == 1 else wait.position
-        return (
-            f"kitaru executions input {wait.exec_id} --wait {quote(selector)}"
-            f" --value {quote(example(wait.schema))}"
-        )
+        return answer_command(wait.exec_id, selector, wait.schema)
 
     def _moment(self, moment: int) -> str:
         return f"{to_datetime(moment):%Y-%m-%d %H:%M:%S} UTC (in {span(moment - self.now)})"
+
+
+def answer_command(exec_id: str, selector: str, schema: str | None) -> str:
+    """Return the command that answers a wait, with an answer that fits."""
+    return f"kitaru executions input {exec_id} --wait {quote(selector)} --value {quote(example(schema))}"
 
 
 def ended_words(wait: WaitRecord) -> str:

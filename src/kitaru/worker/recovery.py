@@ -260,6 +260,11 @@ def wait_for(exec_id: str, timeout: float | None = None) -> ExecutionRecord:
         time.sleep(_POLL_SECONDS if remaining is None else min(_POLL_SECONDS, remaining))
 
 
+def is_running_here(exec_id: str) -> bool:
+    """Whether a run of an execution is in flight in this process, parked or not."""
+    return _default_runner().find(exec_id) is not None
+
+
 def load_flow(execution: ExecutionRecord) -> Flow[..., Any]:
     """Return the flow object whose code an execution runs.
 
