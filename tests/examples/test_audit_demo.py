@@ -181,3 +181,26 @@ def test_demo_refuses_a_tree_that_is_too_small(run_python: Run, tmp_path: Path) 
     assert ended.returncode == 1
     assert "The demo could not be shown:" in ended.stderr
     assert list(tmp_path.glob("temporary/**/*")) == []
+
+
+@pytest.mark.slow
+def test_audit_is_replayed_with_one_inspection_replaced(
+    run_python: Run, tree: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "audit.md"
+    run_python("-m", "examples.repo_audit", tree, "--report", report)
+    before = report.read_text("utf-8")
+    [old] = KitaruClient().executions.list(flow="audit")
+
+    ended = run_python("-m", "examples.repo_audit.what_if", old.exec_id, "pkg/m9.py")
+
+    assert ended.returncode == 0, ended.stderr
+    said = ended.stdout.splitlines()[-1]
+    assert said.startswith(f"kitaru executions diff {old.exec_id} ")
+    compared = run_python("-m", *said.split())
+    assert compared.returncode == 0, compared.stderr
+    calls = KitaruClient().executions.get(said.split()[-1]).checkpoints
+    ran = {call.name for call in calls if call.original_call_id is None}
+    assert ran == {"plan_closer_look", "look_closer", "write_report"}
+    assert [call.name for call in calls if call.is_overridden] == ["inspect_module"]
+    assert report.read_text("utf-8") == before
