@@ -35,7 +35,8 @@ class CheckpointFigures:
     Attributes:
         calls: How many there were, however they stand.
         failed: How many failed in the end.
-        reused: How many have another execution's result, or one that a replay was given.
+        cached: How many have the result of a call of any execution that had the same inputs.
+        reused: How many a replay took over from its origin, or was given.
         failed_attempts: How many tries failed, the last ones of failed calls included.
         spans: How long those took whose body returned, with their retries.
     """
@@ -43,6 +44,7 @@ class CheckpointFigures:
     name: str
     calls: int
     failed: int
+    cached: int
     reused: int
     failed_attempts: int
     spans: SpanFigures | None
@@ -58,6 +60,8 @@ class FlowFigures:
         spans: How long those took that have completed, from their first start, waits included.
         asked: How many questions they have asked.
         answered: How many of these were answered.
+        aborted: How many someone aborted.
+        expired: How many nobody answered in time.
         answer_spans: How long the answers took.
         checkpoints: By name.
     """
@@ -68,5 +72,7 @@ class FlowFigures:
     spans: SpanFigures | None
     asked: int
     answered: int
+    aborted: int
+    expired: int
     answer_spans: SpanFigures | None
     checkpoints: tuple[CheckpointFigures, ...]

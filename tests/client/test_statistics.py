@@ -72,13 +72,18 @@ def test_statistics_tell_how_each_flow_has_fared(store: Store, client: KitaruCli
                 durations=spans(2, 7.0, 7.0, 10.0, 10.0),
                 recoveries=0,
                 waits=WaitStatistics(
-                    asked=1, answered=1, time_to_answer=spans(1, 90.0, 90.0, 90.0, 90.0)
+                    asked=1,
+                    answered=1,
+                    aborted=0,
+                    expired=0,
+                    time_to_answer=spans(1, 90.0, 90.0, 90.0, 90.0),
                 ),
                 checkpoints=(
                     CheckpointStatistics(
                         name="fetch",
                         calls=1,
                         failed=0,
+                        cached=0,
                         reused=0,
                         failed_attempts=1,
                         durations=spans(1, 2.0, 2.0, 2.0, 2.0),
@@ -87,6 +92,7 @@ def test_statistics_tell_how_each_flow_has_fared(store: Store, client: KitaruCli
                         name="parse",
                         calls=1,
                         failed=1,
+                        cached=0,
                         reused=0,
                         failed_attempts=0,
                         durations=None,
@@ -100,7 +106,9 @@ def test_statistics_tell_how_each_flow_has_fared(store: Store, client: KitaruCli
                 success_rate=None,
                 durations=None,
                 recoveries=0,
-                waits=WaitStatistics(asked=0, answered=0, time_to_answer=None),
+                waits=WaitStatistics(
+                    asked=0, answered=0, aborted=0, expired=0, time_to_answer=None
+                ),
                 checkpoints=(),
             ),
         ),
@@ -139,6 +147,25 @@ def test_moment_without_a_zone_is_refused(client: KitaruClient, since: object) -
         client.executions.statistics(since=since)  # pyright: ignore[reportArgumentType] - the error itself
 
 
+def test_span_into_the_future_is_refused(client: KitaruClient) -> None:
+    with pytest.raises(KitaruUsageError, match="expected `since` to reach back from now"):
+        client.executions.statistics(since=timedelta(seconds=-1))
+
+
+def test_span_longer_than_history_takes_everything(store: Store, client: KitaruClient) -> None:
+    Book.begin(store)
+
+    found = client.executions.statistics(since=timedelta.max)
+
+    assert (found.executions, found.since) == (1, datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def test_unknown_flow_has_no_statistics(store: Store, client: KitaruClient) -> None:
+    Book.begin(store)
+
+    assert client.executions.statistics(flow="nope").flows == ()
+
+
 def test_statistics_as_json_have_a_stable_shape(store: Store, client: KitaruClient) -> None:
     book = Book.begin(store)
     book.call("fetch", seconds=2)
@@ -164,12 +191,19 @@ def test_statistics_as_json_have_a_stable_shape(store: Store, client: KitaruClie
                 "success_rate": 1.0,
                 "durations": {"count": 1, **dict.fromkeys(two, 4.0)},
                 "recoveries": 0,
-                "waits": {"asked": 0, "answered": 0, "time_to_answer": None},
+                "waits": {
+                    "asked": 0,
+                    "answered": 0,
+                    "aborted": 0,
+                    "expired": 0,
+                    "time_to_answer": None,
+                },
                 "checkpoints": [
                     {
                         "name": "fetch",
                         "calls": 1,
                         "failed": 0,
+                        "cached": 0,
                         "reused": 0,
                         "failed_attempts": 0,
                         "durations": {"count": 1, **two},

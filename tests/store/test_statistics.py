@@ -80,6 +80,8 @@ def test_flow_that_has_done_nothing_has_no_figures_beside_its_count(store: Store
             spans=None,
             asked=0,
             answered=0,
+            aborted=0,
+            expired=0,
             answer_spans=None,
             checkpoints=(),
         )
@@ -162,11 +164,14 @@ def test_calls_are_counted_and_measured_by_checkpoint(store: Store) -> None:
             name="fetch",
             calls=6,
             failed=1,
-            reused=3,
+            cached=1,
+            reused=2,
             failed_attempts=3,
             spans=SpanFigures(count=2, mean=6.0, median=6.0, p95=8, longest=8),
         ),
-        CheckpointFigures(name="parse", calls=1, failed=0, reused=0, failed_attempts=0, spans=None),
+        CheckpointFigures(
+            name="parse", calls=1, failed=0, cached=0, reused=0, failed_attempts=0, spans=None
+        ),
     )
 
 
@@ -174,6 +179,7 @@ def test_questions_are_counted_and_their_answers_measured(store: Store) -> None:
     execution = run(store)
     child = create(store, flow="child")
     waits = [question(execution, f"wait:approve#{number}") for number in range(1, 5)]
+    waits.append(question(execution, "wait:approve#5", wake_at=NOW + SECOND))
     others = [timer(execution, wake_at=NOW), child_wait(execution, child.id)]
     commit_one(store, entry(execution, waits=(*waits, *others)))
     for number, seconds in ((1, 60), (2, 20)):
@@ -181,11 +187,12 @@ def test_questions_are_counted_and_their_answers_measured(store: Store) -> None:
             execution.id, f"wait:approve#{number}", answered(), now=NOW + seconds * SECOND
         )
     store.resolve_wait(execution.id, "wait:approve#3", ABORTED, now=NOW + 1)
+    store.wake_due(now=NOW + SECOND, limit=9)
 
     found = figures(store)
 
     assert [wait.wait_id for wait in store.list_open_waits("default", limit=9)] == ["approve-4"]
-    assert (found.asked, found.answered) == (4, 2)
+    assert (found.asked, found.answered, found.aborted, found.expired) == (5, 2, 1, 1)
     assert found.answer_spans == SpanFigures(
         count=2,
         mean=40.0 * SECOND,

@@ -93,7 +93,7 @@ def _checkpoint_rows(one: FlowStatistics) -> Iterator[tuple[str, ...]]:
                 for count in (
                     checkpoint.calls,
                     checkpoint.failed,
-                    checkpoint.reused,
+                    checkpoint.cached + checkpoint.reused,
                     checkpoint.failed_attempts,
                 )
             ),

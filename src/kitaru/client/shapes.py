@@ -230,6 +230,8 @@ def flow_statistics(found: FlowStatistics) -> Shape:
         "waits": {
             "asked": found.waits.asked,
             "answered": found.waits.answered,
+            "aborted": found.waits.aborted,
+            "expired": found.waits.expired,
             "time_to_answer": _spans(found.waits.time_to_answer),
         },
         "checkpoints": [_checkpoint_statistics(one) for one in found.checkpoints],
@@ -241,6 +243,7 @@ def _checkpoint_statistics(found: CheckpointStatistics) -> Shape:
         "name": found.name,
         "calls": found.calls,
         "failed": found.failed,
+        "cached": found.cached,
         "reused": found.reused,
         "failed_attempts": found.failed_attempts,
         "durations": _spans(found.durations),

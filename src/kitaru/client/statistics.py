@@ -36,11 +36,15 @@ class WaitStatistics:
     Attributes:
         asked: How many.
         answered: How many of them were answered.
+        aborted: How many someone aborted.
+        expired: How many nobody answered in time.
         time_to_answer: How long that took; None if none was.
     """
 
     asked: int
     answered: int
+    aborted: int
+    expired: int
     time_to_answer: SpanStatistics | None
 
 
@@ -51,7 +55,8 @@ class CheckpointStatistics:
     Attributes:
         calls: How many there were, however they stand.
         failed: How many failed in the end.
-        reused: How many have another execution's result, or one that a replay was given.
+        cached: How many have the result of a call of any execution that had the same inputs.
+        reused: How many a replay took over from its origin, or was given.
         failed_attempts: How many tries failed, the last ones of failed calls included.
         durations: How long those took whose body returned, with their retries; None if none did.
     """
@@ -59,6 +64,7 @@ class CheckpointStatistics:
     name: str
     calls: int
     failed: int
+    cached: int
     reused: int
     failed_attempts: int
     durations: SpanStatistics | None
@@ -112,7 +118,7 @@ def gather(
     """Return the statistics of a project's flows.
 
     Raises:
-        KitaruUsageError: `since` is no moment with a time zone and no span.
+        KitaruUsageError: `since` is no moment with a time zone and no span back from now.
     """
     project = connection.settings.project
     moment = None if since is None else _moment(since, clock)
@@ -126,7 +132,11 @@ def gather(
 
 def _moment(since: object, clock: Clock) -> int:
     if isinstance(since, timedelta):
-        return clock.now() - since // timedelta(microseconds=1)
+        if since < timedelta(0):
+            message = f"expected `since` to reach back from now, got the negative span {since!r}"
+            raise KitaruUsageError(message)
+        # Nothing is older than the epoch, and a span may be longer than there are years.
+        return max(clock.now() - since // timedelta(microseconds=1), 0)
     if isinstance(since, datetime) and since.tzinfo is not None:
         return from_datetime(since)
     message = (
@@ -149,6 +159,8 @@ def _flow(figures: FlowFigures) -> FlowStatistics:
         waits=WaitStatistics(
             asked=figures.asked,
             answered=figures.answered,
+            aborted=figures.aborted,
+            expired=figures.expired,
             time_to_answer=_spans(figures.answer_spans),
         ),
         checkpoints=tuple(map(_checkpoint, figures.checkpoints)),
@@ -160,6 +172,7 @@ def _checkpoint(figures: CheckpointFigures) -> CheckpointStatistics:
         name=figures.name,
         calls=figures.calls,
         failed=figures.failed,
+        cached=figures.cached,
         reused=figures.reused,
         failed_attempts=figures.failed_attempts,
         durations=_spans(figures.spans),

@@ -27,22 +27,26 @@ def measure_flows(
         statuses[name][ExecutionStatus(status)] = count
         recoveries[name] += lost
     spans = {row[0]: _spans(row[1:]) for row in asking.rows("measure_executions")}
-    asked: dict[str, int] = dict(asking.rows("count_questions"))
+    questions = {row[0]: row[1:] for row in asking.rows("count_questions")}
     answers = {row[0]: _spans(row[1:]) for row in asking.rows("measure_answers")}
     checkpoints = _checkpoints(asking)
-    return [
-        FlowFigures(
+    found: list[FlowFigures] = []
+    for name, standing in statuses.items():
+        asked, answered, aborted, expired = questions.get(name, (0, 0, 0, 0))
+        flow_figures = FlowFigures(
             flow=name,
-            statuses=statuses[name],
+            statuses=standing,
             recoveries=recoveries[name],
             spans=spans.get(name),
-            asked=asked.get(name, 0),
-            answered=answers[name].count if name in answers else 0,
+            asked=asked,
+            answered=answered,
+            aborted=aborted,
+            expired=expired,
             answer_spans=answers.get(name),
             checkpoints=tuple(checkpoints[name]),
         )
-        for name in statuses
-    ]
+        found.append(flow_figures)
+    return found
 
 
 class _Asking:
@@ -78,12 +82,13 @@ def _checkpoints(asking: _Asking) -> dict[str, list[CheckpointFigures]]:
     spans = {(row[0], row[1]): _spans(row[2:]) for row in asking.rows("measure_calls")}
     attempts = {(flow, name): count for flow, name, count in asking.rows("count_attempts")}
     found: dict[str, list[CheckpointFigures]] = defaultdict(list)
-    for flow, name, calls, failed, reused in asking.rows("count_calls"):
+    for flow, name, calls, failed, cached, reused in asking.rows("count_calls"):
         found[flow].append(
             CheckpointFigures(
                 name=name,
                 calls=calls,
                 failed=failed,
+                cached=cached,
                 reused=reused,
                 failed_attempts=attempts.get((flow, name), 0),
                 spans=spans.get((flow, name)),

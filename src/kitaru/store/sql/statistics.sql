@@ -38,7 +38,8 @@ SELECT
     call.name,
     count(*),
     sum(CASE WHEN call.status = 'failed' THEN 1 ELSE 0 END),
-    sum(CASE WHEN call.status IN ('cached', 'reused', 'overridden') THEN 1 ELSE 0 END)
+    sum(CASE WHEN call.status = 'cached' THEN 1 ELSE 0 END),
+    sum(CASE WHEN call.status IN ('reused', 'overridden') THEN 1 ELSE 0 END)
 FROM chosen
 CROSS JOIN call
 WHERE call.execution_id = chosen.id AND call.kind = 'checkpoint'
@@ -83,8 +84,13 @@ WHERE attempt.execution_id = chosen.id
 GROUP BY chosen.flow, call.name;
 
 -- name: count_questions()
--- How many questions each flow has asked.
-SELECT chosen.flow, count(*)
+-- How many questions each flow has asked, and how many of them came to which end.
+SELECT
+    chosen.flow,
+    count(*),
+    sum(CASE WHEN wait.status = 'answered' THEN 1 ELSE 0 END),
+    sum(CASE WHEN wait.status = 'aborted' THEN 1 ELSE 0 END),
+    sum(CASE WHEN wait.status = 'expired' THEN 1 ELSE 0 END)
 FROM chosen
 CROSS JOIN wait
 WHERE wait.execution_id = chosen.id AND wait.kind = 'input'
