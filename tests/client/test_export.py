@@ -218,6 +218,7 @@ def test_unfinished_execution_arrives_cancelled_and_stays_what_it_is_here(
         "going": "cancelled",
     }
     assert there.executions.get(child.id).status_reason == "was running when it was exported"
+    assert f"It was {word} when it was exported." in there.executions.why(book.id).text
     calls = {call.position: call.status for call in store_of(there).list_calls(book.id)}
     assert calls["going#1"] is CallStatus.RUNNING
     assert there.upkeep.verify() == []
@@ -361,6 +362,8 @@ def test_imported_run_can_be_replayed(
     assert by_client.refresh().result() == 60_006
     assert ran == ["count"]
     assert by_client.original_exec_id == exec_id
+    told = there.executions.diff(exec_id, by_client.exec_id)
+    assert (told.is_replay, told.is_same_code, told.result.is_same) == (True, True, True)
     assert there.executions.get(by_client.exec_id).checkpoints[0].original_call_id == (
         f"{exec_id}/fetch"
     )

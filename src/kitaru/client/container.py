@@ -85,3 +85,12 @@ def stored_values(bundle: Bundle) -> Iterator[StoredValue]:
 def blob_digests(bundle: Bundle) -> Iterator[str]:
     """Yield the digests of all large values that an execution's records name, some more than once."""
     yield from (stored.digest for stored in stored_values(bundle) if stored.digest is not None)
+
+
+def json_texts(bundle: Bundle) -> Iterator[str]:
+    """Yield the texts that everyone takes for JSON, and that no database would look into."""
+    yield from (logged.value for logged in bundle.metadata)
+    yield from (event.payload for event in bundle.events)
+    for wait in bundle.waits:
+        optional = (wait.metadata, wait.schema, wait.answer)
+        yield from (text for text in optional if text is not None)

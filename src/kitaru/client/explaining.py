@@ -358,9 +358,12 @@ class _Teller:
     def _cancelled(self) -> Story:
         execution = self._execution
         by = f" by {execution.cancel_requested_by}" if execution.cancel_requested_by else ""
+        reason = execution.status_reason
         return Story(
             reason=WhyReason.CANCELLED,
             predicate=f"was cancelled{by} {self._ago(execution.ended_at or 0)}",
+            # What was exported before its end says so; to others, the reason repeats the status.
+            more=() if reason in {None, execution.status.value} else (f"It {reason}.",),
             since=execution.ended_at,
         )
 

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -31,6 +31,7 @@ from kitaru.client.container import (
     blob_digests,
     blob_member,
     execution_member,
+    json_texts,
     stored_values,
 )
 from kitaru.errors import KitaruBackendError, KitaruNotFoundError, KitaruUsageError
@@ -245,20 +246,11 @@ def _check_records(root: str, bundles: Sequence[Bundle]) -> None:
         if strange:
             message = f"the records of execution {exec_id!r} name {min(strange)!r}."
             raise _FileError(message)
-        for text in _texts(bundle):
+        for text in json_texts(bundle):
             _decoded(text, object, f"a text of execution {exec_id!r} should be JSON")
     if not known:
         message = f"it has no records of execution {root!r}."
         raise _FileError(message)
-
-
-def _texts(bundle: Bundle) -> Iterator[str]:
-    """Yield the texts that everyone takes for JSON, and that no database would look into."""
-    yield from (logged.value for logged in bundle.metadata)
-    yield from (event.payload for event in bundle.events)
-    for wait in bundle.waits:
-        optional = (wait.metadata, wait.schema, wait.answer)
-        yield from (text for text in optional if text is not None)
 
 
 def _decoded(content: bytes | str, of: type[T], problem: str) -> T:
