@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from kitaru.cli.output import OutputFormat, print_item, print_note, print_text
-from kitaru.client import Execution, KitaruClient, shapes
-from kitaru.errors import KitaruError, KitaruRuntimeError, KitaruStateError, KitaruUsageError
+from kitaru.client import Execution, ExecutionStatus, KitaruClient, shapes
+from kitaru.errors import KitaruBackendError, KitaruStateError, KitaruUsageError
 
 _Flag = Parameter(negative=())
+_START_SECONDS = 10.0  # in which a process has begun, however busy the machine is
+_LOOK_SECONDS = 0.05
 
 
 def input_(
@@ -33,7 +36,10 @@ def input_(
     """
     if interactive:
         if value is not None or abort or wait is not None or output == "json":
-            message = "`--interactive` asks for answers: leave out `--wait`, `--value`, `--abort` and JSON."
+            message = (
+                "`--interactive` asks for the answers: leave out `--wait`, `--value`, `--abort` and"
+                " `--output json`."
+            )
             raise KitaruUsageError(message)
         _sweep(exec_id)
         return
@@ -41,17 +47,22 @@ def input_(
         message = "expected the id of an execution. `--interactive` asks for all that wait."
         raise KitaruUsageError(message)
     if abort == (value is not None):
-        message = "expected one of `--value` and `--abort`: what is answered, or that the wait is aborted."
+        message = "expected one of `--value`, which is the answer as JSON, and `--abort`."
         raise KitaruUsageError(message)
+    _resolve(exec_id, wait, value, output)
+
+
+def _resolve(exec_id: str, wait: str | None, value: str | None, output: OutputFormat) -> None:
+    """Answer a wait, or abort it if there is no value, and have the execution go on."""
     client = KitaruClient()
+    answer = None if value is None else client.executions.parse_answer(value)
     execution = client.executions.get(exec_id)
     selector = wait if wait is not None else _only_wait(execution)
-    if abort:
+    if value is None:
         client.executions.abort_wait(execution.exec_id, wait=selector, via="cli")
     else:
-        answer = client.executions.parse_answer(value or "")
         client.executions.input(execution.exec_id, wait=selector, value=answer, via="cli")
-    _go_on(client, execution.exec_id, selector, output, aborted=abort)
+    _go_on(client, execution.exec_id, selector, output, aborted=value is None)
 
 
 def _only_wait(execution: Execution) -> str:
@@ -76,58 +87,73 @@ def _go_on(
     client: KitaruClient, exec_id: str, wait: str, output: OutputFormat, *, aborted: bool
 ) -> None:
     """Have the execution go on, and show where it stands."""
+    from kitaru import worker
     from kitaru.cli.progress import result_alone_on_stdout
 
     with result_alone_on_stdout(output):
-        pid, problem = _continue(exec_id)
+        pid = _continue(exec_id)
+    log = None if pid is None else str(worker.runner_log(exec_id))
+    if pid is not None:
+        _wait_until_taken_up(client, [exec_id])
     execution = client.executions.get(exec_id)
     if output == "json":
-        item = {**shapes.execution(execution), "resolved_wait": wait, "aborted": aborted}
-        print_item("executions.input", {**item, "runner_pid": pid, "problem": problem})
+        done = {"resolved_wait": wait, "aborted": aborted, "runner_pid": pid, "runner_log": log}
+        print_item("executions.input", {**shapes.execution(execution), **done})
         return
-    done = "Aborted wait" if aborted else "Resolved wait input"
-    print_text(f"{done} for execution: {exec_id}")
+    print_text(f"{'Aborted wait' if aborted else 'Resolved wait input'} for execution: {exec_id}")
     print_text(f"  Status: {execution.status.value}")
     if pid is not None:
-        print_text(
-            f"  Continued by process {pid}; look at it with: kitaru executions watch {exec_id}"
-        )
+        print_text(f"  Continued by: process {pid}, which writes to {log}")
 
 
-def _continue(exec_id: str) -> tuple[int | None, str | None]:
+def _continue(exec_id: str) -> int | None:
+    """Have somebody go on with an execution; return the process started for that, if one was."""
     from kitaru import worker
 
     try:
-        return worker.continue_detached(exec_id), None
-    except (KitaruError, OSError, ImportError) as error:
+        return worker.continue_detached(exec_id)
+    except Exception as error:  # noqa: BLE001 - a script may fail in any way when it is loaded
         # The answer is durable: whoever has the code goes on with it.
         print_note(
-            f"The answer to execution {exec_id} is recorded, but it cannot be continued here: {error}"
+            f"Warning: the answer is recorded, but execution {exec_id} does not go on: {error}"
         )
-        return None, str(error)
+        return None
+
+
+def _wait_until_taken_up(client: KitaruClient, exec_ids: list[str]) -> None:
+    """Return when processes that were started for executions have them, or take too long."""
+    deadline = time.monotonic() + _START_SECONDS
+    for exec_id in exec_ids:
+        while client.executions.get(exec_id).status is ExecutionStatus.PENDING:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(_LOOK_SECONDS)
 
 
 def _sweep(exec_id: str | None) -> None:
     from kitaru import worker
 
     if not worker.is_interactive():
-        message = "`--interactive` needs a terminal. Answer with `--wait` and `--value` elsewhere."
+        message = (
+            "`--interactive` needs a terminal. Elsewhere, answer with the id of an execution and"
+            " `--value`."
+        )
         raise KitaruUsageError(message)
     client = KitaruClient()
     found = None if exec_id is None else client.executions.get(exec_id).exec_id
-    result = worker.sweep(found, then=_continue_and_forget)
-    if not (result.answered or result.skipped or result.over or result.failed or result.stopped):
+    started: list[str] = []
+    result = worker.sweep(
+        found, then=lambda answered: _continue(answered) and started.append(answered)
+    )
+    _wait_until_taken_up(client, started)
+    if not result.found and not result.stopped:
         print_text("Nothing waits for an answer.")
         return
-    answered = len(result.answered) - result.aborted
+    over = f", {result.over} over before" if result.over else ""
     print_text(
-        f"{answered} answered, {result.aborted} aborted, {result.skipped} skipped,"
-        f" {result.over} answered elsewhere"
+        f"\n{result.answered} answered, {result.aborted} aborted, {result.skipped} skipped{over}"
     )
     if result.failed:
-        message = f"{result.failed} answers could not be recorded."
-        raise KitaruRuntimeError(message)
-
-
-def _continue_and_forget(exec_id: str) -> None:
-    _continue(exec_id)
+        count = "1 answer" if result.failed == 1 else f"{result.failed} answers"
+        message = f"{count} could not be recorded; these waits are open as before."
+        raise KitaruBackendError(message)

@@ -79,8 +79,11 @@ def _print_table(found: list[Execution]) -> None:
 
 
 def _status_of(execution: Execution) -> str:
-    names = ", ".join(wait.wait_id for wait in execution.pending_waits)
-    return f"{execution.status.value} for {names}" if names else execution.status.value
+    if execution.status is not ExecutionStatus.WAITING:
+        return execution.status.value
+    asked = ", ".join(wait.wait_id for wait in execution.pending_waits)
+    # A sleep, or an execution that is waited for, has only a reason.
+    return f"waiting for {asked}" if asked else execution.status_reason or "waiting"
 
 
 def get(exec_id: str, *, output: OutputFormat = "text") -> None:

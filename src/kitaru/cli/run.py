@@ -60,7 +60,9 @@ def show_end(command: str, execution: Execution, output: OutputFormat) -> None:
         if output == "json":
             print_item(command, {**shapes.execution_summary(execution), "result": None})
         else:
-            print_text(str(KitaruClient().executions.why(execution.exec_id)))
+            print_text(f"Waiting execution: {execution.exec_id}")
+            print_text(f"  Status: {execution.status.value}")
+            print_text(f"  {KitaruClient().executions.why(execution.exec_id)}")
         return
     check_completed(execution)
     result = execution.describe_result()

@@ -25,6 +25,7 @@ def status(*, output: OutputFormat = "text") -> None:
         "Project": found["active_project"],
         "Stack": found["active_stack"],
         "Executions": executions_text(found),
+        "Open waits": _waits_text(found),
     }
     print_text(snapshot("Kitaru status", facts))
     if found["environment"]:
@@ -40,15 +41,24 @@ def executions_text(found: dict[str, Any]) -> str:
     return ", ".join(counts) or "none"
 
 
-def _counts() -> tuple[dict[str, int], list[str]]:
+def _waits_text(found: dict[str, Any]) -> str:
+    count = found["open_waits"]
+    if count is None:
+        return "not known"
+    return f"{count} (answer with `kitaru executions input --interactive`)" if count else "none"
+
+
+def _counts() -> tuple[dict[str, int], int | None, list[str]]:
+    """Return how many executions there are by status, how many open waits, and what is damaged."""
     client = KitaruClient()
     try:
-        return {
+        counts = {
             status.value: client.executions.count(status=status) for status in ExecutionStatus
-        }, []
+        }
+        return counts, len(client.waits.list()), []
     except KitaruBackendError:
         if damage := client.upkeep.verify():
-            return {}, damage
+            return {}, None, damage
         raise
 
 
@@ -58,7 +68,7 @@ def status_shape() -> dict[str, Any]:
 
     current = settings.current()
     project = settings.find_project()
-    counts, damage = _counts()
+    counts, open_waits, damage = _counts()
     return {
         "sdk_version": __version__,
         "connection": "embedded store",
@@ -69,6 +79,7 @@ def status_shape() -> dict[str, Any]:
         "active_project": current.project,
         "active_stack": current.stack,
         "executions": counts,
+        "open_waits": open_waits,
         "damage": damage,
         "environment": [
             {"name": name, "value": value} for name, value in settings.environment().items()

@@ -20,6 +20,7 @@ from kitaru.worker.resuming import (
     continue_detached,
     replay_execution,
     resume_execution,
+    runner_log,
 )
 from kitaru.worker.runners import local_runner
 from kitaru.worker.sweep import SweepResult, sweep
@@ -43,6 +44,7 @@ __all__ = [
     "replay_execution",
     "resume_execution",
     "retry_execution",
+    "runner_log",
     "runner_of_execution",
     "start",
     "sweep",

@@ -127,9 +127,9 @@ def continue_detached(exec_id: str) -> int | None:
         return None
     # Fails here, where someone looks, rather than there.
     load_flow(runner.store.get_execution(exec_id))
-    folder = present.config_dir / "runners"
-    folder.mkdir(parents=True, exist_ok=True)
-    with Path(folder / f"{exec_id}.log").open("ab") as log:
+    file = runner_log(exec_id)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, with an id from the store
             [sys.executable, "-m", "kitaru.worker", "--once", exec_id],
             stdin=subprocess.DEVNULL,
@@ -139,6 +139,11 @@ def continue_detached(exec_id: str) -> int | None:
             creationflags=_DETACHED,
         )
     return process.pid
+
+
+def runner_log(exec_id: str) -> Path:
+    """Return the file that processes write to which `continue_detached` starts for an execution."""
+    return settings.current().config_dir / "runners" / f"{exec_id}.log"
 
 
 def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
