@@ -1,7 +1,8 @@
 """The test that the product stands on: die anywhere, recover, and lose or repeat nothing.
 
-Every scenario is killed with SIGKILL at every fault point that it comes by, most often the first time, in the
-middle and the last time, and continued by another process. Which points a scenario comes by is counted, not listed.
+Every scenario is killed with SIGKILL at every fault point that it comes by, most often the first time, in
+the middle and the last time, and continued by another process. Which points a scenario comes by is counted,
+not listed.
 """
 
 from __future__ import annotations
@@ -210,6 +211,26 @@ def test_every_fault_point_is_reached_by_some_scenario(clean: Cleans, tmp_path: 
         reached |= set(clean(scenario).visits) | set(clean(scenario).recovery_visits)
 
     assert reached == set(FAULT_POINTS)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "again"),
+    [
+        ("replay_fan_out", ["parse 7", "join [100, 107, 102]"]),
+        ("replay_middle", ["begin sun", "end moon", "over"]),
+    ],
+)
+def test_replay_that_nobody_kills_runs_what_it_was_planned_to_run(
+    scenario: str, again: list[str], tmp_path: Path
+) -> None:
+    case = _case(tmp_path / "case", scenario)
+
+    ended = case.run()
+
+    assert ended.status == 0, ended.output
+    [origin] = case.lines("origin")
+    ran = [e.identity for e in case.effects() if e.exec_id != origin["exec_id"]]
+    assert ran == again
 
 
 @pytest.mark.parametrize(
