@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -38,7 +39,8 @@ class Desk:
         if prompter is not None:
             prompter.asked(wait)
         else:
-            tell(run.execution.flow, wait)
+            # In a context of its own: this is no output of the flow that asks.
+            contextvars.Context().run(tell, run.execution.flow, wait)
 
     def closed(self, run: Run, wait: WaitRecord) -> None:
         """Take a question back that is over, or whose run has left."""
