@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from kitaru.cli.output import OutputFormat, is_terminal, print_items, print_note, print_text
 from kitaru.client import Execution, ExecutionStatus, KitaruClient, LogEntry, shapes
-from kitaru.errors import KitaruUsageError
+from kitaru.errors import KitaruError, KitaruUsageError
 
 _LOOK_SECONDS = 0.3
+_LATE_SECONDS = 0.6  # what was printed before a question may be shown so much later
 _CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
 
 
@@ -73,6 +76,7 @@ class _Following:
         self._output = output
         self._grouped = grouped
         self._group: str | None = ""
+        self._asked_since: dict[str, float] = {}
         self._told: set[str] = set()
         self._lock = threading.Lock()
 
@@ -90,7 +94,8 @@ class _Following:
         """Say once for each question that it is open."""
         with self._lock:
             for wait in execution.pending_waits:
-                if wait.wait_id in self._told:
+                since = self._asked_since.setdefault(wait.wait_id, time.monotonic())
+                if wait.wait_id in self._told or time.monotonic() - since < _LATE_SECONDS:
                     continue
                 self._told.add(wait.wait_id)
                 if self._output == "json":
@@ -114,7 +119,8 @@ def _follow(
 
     def look_for_questions() -> None:
         while not ended.wait(_LOOK_SECONDS):
-            printer.waits(client.executions.get(exec_id))
+            with suppress(KitaruError):  # whoever reads the lines is told
+                printer.waits(client.executions.get(exec_id))
 
     thread = threading.Thread(target=look_for_questions, name="kitaru-questions", daemon=True)
     thread.start()
