@@ -1,4 +1,4 @@
-"""Approval: a flow asks a person, holds nothing while it waits, and goes on wherever the answer finds it.
+"""Approval: a flow asks a person, needs no process while it waits, and goes on wherever the answer finds it.
 
 Run it in a terminal and it asks there. Kill it while it waits, and answer tomorrow, from anywhere:
 
