@@ -189,7 +189,12 @@ class CallRecord:
 
 @record
 class AttemptRecord:
-    """One failed attempt of a call; `number` counts from 1 over all claims."""
+    """One failed attempt of a call; `number` counts from 1 over all claims.
+
+    Attributes:
+        next_at: When the next attempt was to begin; None after the last one.
+        most: How many attempts there may be, counted as `number` is; None after the last one.
+    """
 
     position: str
     number: int
@@ -197,6 +202,8 @@ class AttemptRecord:
     started_at: int
     ended_at: int
     failure: FailureRecord
+    next_at: int | None = None
+    most: int | None = None
 
 
 @record

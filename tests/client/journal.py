@@ -27,6 +27,8 @@ from kitaru.model import (
     NewExecution,
     Outcome,
     StoredValue,
+    WaitKind,
+    WaitRecord,
 )
 from kitaru.store import Store
 
@@ -134,15 +136,48 @@ class Book:
         )
         return record
 
-    def failed_attempt(self, position: str, number: int, *, at: float) -> AttemptRecord:
+    def ask(
+        self, name: str = "approve", *, at: float = 1, leaves: bool = True, **fields: Any
+    ) -> None:
+        """Ask a question; the execution leaves its process for it, if that is all it does."""
+        position = f"wait:{name}#1"
+        wait = WaitRecord(
+            **_fields(
+                {
+                    "exec_id": self.id,
+                    "position": position,
+                    "wait_id": name,
+                    "name": name,
+                    "kind": WaitKind.INPUT,
+                    "question": "Ship it?",
+                    "schema": '{"type":"boolean"}',
+                    "created_at": START + int(at * SECOND),
+                    **fields,
+                }
+            )
+        )
+        self.call(name, at=at, seconds=None, position=position, kind=CallKind.WAIT, type="wait")
+        outcome = Outcome(
+            status=ExecutionStatus.WAITING,
+            reason=f"waiting for {name!r}",
+            waits_for=(position,),
+        )
+        self.write(waits=(wait,), outcome=outcome if leaves else None)
+
+    def failed_attempt(
+        self, position: str, number: int, *, at: float, next_in: float | None = None
+    ) -> AttemptRecord:
         started = START + int(at * SECOND)
+        ended = started + SECOND // 10
         return AttemptRecord(
             position=position,
             number=number,
             status=AttemptStatus.FAILED,
             started_at=started,
-            ended_at=started + SECOND // 10,
+            ended_at=ended,
             failure=failure(f"try {number}"),
+            next_at=None if next_in is None else ended + int(next_in * SECOND),
+            most=None if next_in is None else 5,
         )
 
     def artifact(self, position: str, name: str, value: Any, **fields: Any) -> ArtifactRecord:

@@ -335,18 +335,20 @@ def test_many_running_calls_are_cut_short(
 def test_retried_call_is_told_with_what_failed_before(
     store: Store, executions: Executions, clock: FakeClock
 ) -> None:
-    book = begin(store, claim=here(10))
-    tries = [book.failed_attempt("fetch#1", number, at=number) for number in (1, 2)]
+    book = begin(store, claim=here(100))
+    tries = [book.failed_attempt("fetch#1", number, at=number, next_in=42) for number in (1, 2)]
     book.call("fetch", seconds=None, attempts=tries)
-    clock.advance(14.1)
+    clock.advance(4.1)
 
     assert told(executions.why("x1")) == (
         WhyReason.RETRYING_CALL,
-        "execution 'x1' of flow 'audit' is retrying call 'fetch', attempt 3, since 12 s (the delay"
-        f" before it included); its process {current_owner().pid} on this machine is alive. Attempt"
+        "execution 'x1' of flow 'audit' is retrying call 'fetch', attempt 3 of 5, in 40 s;"
+        f" its process {current_owner().pid} on this machine is alive. Attempt"
         " 2 failed with ValueError: try 2.",
         (),
     )
+    clock.advance(50)
+    assert "attempt 3 of 5, since 10 s;" in executions.why("x1").text
 
 
 def test_call_of_an_earlier_claim_is_not_what_it_does(

@@ -422,3 +422,27 @@ def test_retry_and_recovery_have_the_whole_timeout_again(
     go_on(steps, handle)
 
     assert handle.wait() == [1, 2, 3]
+
+
+def test_failed_attempt_tells_when_the_next_one_begins_and_how_many_there_may_be(
+    clock: FakeClock,
+) -> None:
+    policy = RetryPolicy(max_attempts=3, delay=10, backoff=2, jitter=0)
+
+    @checkpoint(retries=policy)
+    def fails() -> None:
+        message = "no"
+        raise ValueError(message)
+
+    @flow
+    def trying() -> None:
+        fails()
+
+    handle = trying.run()
+    with pytest.raises(KitaruUserCodeError):
+        handle.wait()
+
+    first, second, last = attempts(handle)
+    assert (first.most, second.most, last.most) == (3, 3, None)
+    assert (first.next_at, last.next_at) == (first.ended_at + 10_000_000, None)
+    assert second.next_at == second.ended_at + 20_000_000

@@ -114,6 +114,8 @@ def attempt(position: str = "fetch#1", number: int = 1, **fields: Any) -> Attemp
         "started_at": NOW,
         "ended_at": NOW + 1,
         "failure": FAILURE,
+        "next_at": NOW + 5,
+        "most": 3,
         **fields,
     }
     return AttemptRecord(**given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kitaru.client.story import Story, WhyReason, error_words
-from kitaru.client.wording import since
+from kitaru.client.wording import since, span
 from kitaru.model import AttemptRecord, CallKind, CallRecord, CallStatus, ExecutionRecord
 
 _SHOWN = 3  # calls of many that run at once
@@ -80,11 +80,13 @@ def _in_call(call: CallRecord, failed: Sequence[AttemptRecord], now: int) -> Sto
             since=call.started_at,
         )
     last = failed[-1]
-    # The delay before an attempt is in the flow's code, not in the record.
+    most = "" if last.most is None else f" of {last.most}"
+    begins = "" if last.next_at is None else f", since {since(last.next_at, now)}"
+    if last.next_at is not None and last.next_at > now:
+        begins = f", in {span(last.next_at - now)}"
     return Story(
         reason=WhyReason.RETRYING_CALL,
-        predicate=f"is retrying call {call.call_id!r}, attempt {last.number + 1}, since"
-        f" {since(last.ended_at, now)} (the delay before it included)",
+        predicate=f"is retrying call {call.call_id!r}, attempt {last.number + 1}{most}{begins}",
         more=(f"Attempt {last.number} failed with {error_words(last.failure)}.",),
         since=last.ended_at,
     )

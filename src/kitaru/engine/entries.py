@@ -54,8 +54,17 @@ def running_record(active: ActiveCall) -> CallRecord:
     return call_record(active.call, CallStatus.RUNNING)
 
 
-def failed_attempt(active: ActiveCall, error: Exception, ended_at: int) -> AttemptRecord:
-    """Return the record of an attempt that has raised `error`."""
+def failed_attempt(
+    active: ActiveCall, error: Exception, ended_at: int, delay: float | None
+) -> AttemptRecord:
+    """Return the record of an attempt that has raised `error`.
+
+    Args:
+        active: The call and its attempt.
+        error: What the body raised.
+        ended_at: When it did.
+        delay: Seconds until the next attempt; None if there is none.
+    """
     call = active.call
     elapsed = int((call.scope.run.clock.monotonic() - active.began) * 1_000_000)
     # The call's own timeout, not one that the body ran into elsewhere.
@@ -67,6 +76,8 @@ def failed_attempt(active: ActiveCall, error: Exception, ended_at: int) -> Attem
         started_at=ended_at - elapsed,
         ended_at=ended_at,
         failure=record_failure(error),
+        next_at=None if delay is None else ended_at + round(delay * 1_000_000),
+        most=None if delay is None else call.spec.retry.max_attempts + call.attempts_before,
     )
 
 

@@ -227,7 +227,7 @@ def _run_body(call: Call, cache_key: bytes | None) -> Steps:
             delay = None
             if not isinstance(error, KitaruSerializationError):
                 delay = call.spec.retry.delay_after(attempt - call.attempts_before, error)
-            failed = failed_attempt(active, error, ended_at)
+            failed = failed_attempt(active, error, ended_at, delay)
             if delay is None:
                 fault("call.before_commit")
                 yield final_failure(active, failed)

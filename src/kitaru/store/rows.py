@@ -129,12 +129,14 @@ def attempt_to_row(exec_id: str, attempt: AttemptRecord) -> Row:
         attempt.started_at,
         attempt.ended_at,
         failure_to_json(attempt.failure),
+        attempt.next_at,
+        attempt.most,
     )
 
 
 def attempt_from_row(row: Row) -> AttemptRecord:
     """Return the attempt that a row of `list_attempts` describes."""
-    position, number, status, started_at, ended_at, failure = row
+    position, number, status, started_at, ended_at, failure, next_at, most = row
     return AttemptRecord(
         position=position,
         number=number,
@@ -142,6 +144,8 @@ def attempt_from_row(row: Row) -> AttemptRecord:
         started_at=started_at,
         ended_at=ended_at,
         failure=failure_from_json(failure),
+        next_at=next_at,
+        most=most,
     )
 
 

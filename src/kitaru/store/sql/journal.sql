@@ -44,10 +44,10 @@ SET
     ended_at = excluded.ended_at
 WHERE call.status IN ('pending', 'running');
 
--- name: record_attempt(exec_id, position, number, status, started_at, ended_at, failure)*!
+-- name: record_attempt(exec_id, position, number, status, started_at, ended_at, failure, next_at, most)*!
 -- A failed attempt; one that is already there stays.
-INSERT INTO attempt (execution_id, position, number, status, started_at, ended_at, failure)
-VALUES (:exec_id, :position, :number, :status, :started_at, :ended_at, :failure)
+INSERT INTO attempt (execution_id, position, number, status, started_at, ended_at, failure, next_at, most)
+VALUES (:exec_id, :position, :number, :status, :started_at, :ended_at, :failure, :next_at, :most)
 ON CONFLICT (execution_id, position, number) DO NOTHING;
 
 -- name: record_artifact(exec_id, artifact_id, position, attempt, name, kind, tags, value_codec, value_data, value_digest, value_size, attempt_failed, created_at)*!
@@ -106,7 +106,7 @@ ORDER BY seq;
 
 -- name: list_attempts(exec_id)
 -- The failed attempts of an execution's calls.
-SELECT position, number, status, started_at, ended_at, failure
+SELECT position, number, status, started_at, ended_at, failure, next_at, most
 FROM attempt
 WHERE execution_id = :exec_id
 ORDER BY position, number;

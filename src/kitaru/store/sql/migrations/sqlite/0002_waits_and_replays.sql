@@ -8,6 +8,11 @@ CONSTRAINT plan_of_a_replay CHECK (replay_plan IS NULL OR origin_id IS NOT NULL)
 CREATE INDEX execution_by_origin ON execution (origin_id, project, created_at, id)
 WHERE origin_id IS NOT NULL;
 
+-- When the next attempt was to begin, and how many there may be; neither after the last one.
+ALTER TABLE attempt ADD COLUMN next_at INTEGER;
+ALTER TABLE attempt ADD COLUMN most INTEGER
+CONSTRAINT most_with_a_next CHECK ((most IS NULL) = (next_at IS NULL));
+
 -- Constraints cannot be changed in place. Nothing references a call.
 DROP INDEX call_by_cache_key;
 ALTER TABLE call RENAME TO call_before;
