@@ -235,7 +235,10 @@ class Clean:
         found = strikes(visits)
         if not self.questions:
             return found
-        if point.partition(".")[0] in {"migration", "execution", "call"}:
+        kind = point.partition(".")[0]
+        if kind in {"migration", "execution"}:
+            return []
+        if kind == "call":
             return found[len(found) // 2 :][:1]
         return found if visits > 4 else sorted({*found[:1], *found[-1:]})
 
