@@ -136,7 +136,9 @@ def test_waits_that_cannot_be_answered_are_refused_by_name(client: KitaruClient)
     handle = review.run()
     parked(handle)
 
-    with pytest.raises(KitaruStateError, match=r"has no open wait 'other'\. It waits for: 'review'"):
+    with pytest.raises(
+        KitaruStateError, match=r"has no open wait 'other'\. It waits for: 'review'"
+    ):
         client.executions.input(handle.exec_id, wait="other", value=1)
     with pytest.raises(KitaruUsageError, match="name or the id of a wait"):
         client.executions.input(handle.exec_id, wait="", value=1)

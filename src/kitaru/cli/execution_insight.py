@@ -67,6 +67,7 @@ _CHECKPOINT_HEADER = (
     "Checkpoint",
     "Calls",
     "Failed",
+    "Cached",
     "Reused",
     "Failed tries",
     "Median",
