@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from kitaru.cli.output import OutputFormat, print_item, print_text, table
+from kitaru.cli.output import OutputFormat, print_item, print_text, span_text, table
 from kitaru.client import KitaruClient, shapes
 from kitaru.client.statistics import FlowStatistics, SpanStatistics
 from kitaru.errors import KitaruUsageError
@@ -89,22 +89,16 @@ def _checkpoint_rows(one: FlowStatistics) -> Iterator[tuple[str, ...]]:
     for checkpoint in one.checkpoints:
         yield (
             checkpoint.name,
-            *(
-                str(count)
-                for count in (
-                    checkpoint.calls,
-                    checkpoint.failed,
-                    checkpoint.cached + checkpoint.reused,
-                    checkpoint.failed_attempts,
-                )
-            ),
+            str(checkpoint.calls),
+            str(checkpoint.failed),
+            str(checkpoint.cached),
+            str(checkpoint.reused),
+            str(checkpoint.failed_attempts),
             *(_seconds(checkpoint.durations, which) for which in ("median", "max")),
         )
 
 
 def _seconds(spans: SpanStatistics | None, which: str) -> str:
-    from kitaru.cli.output import span_text
-
     if spans is None:
         return "-"
     known = {"median": spans.median_seconds, "p95": spans.p95_seconds, "max": spans.max_seconds}
