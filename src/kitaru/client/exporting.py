@@ -130,6 +130,8 @@ def _ended(bundle: Bundle, now: int) -> Bundle:
 
 
 def _closed(wait: WaitRecord, moment: int) -> WaitRecord:
+    # Which process of which machine asked is of no use elsewhere, and nobody else's business.
+    wait = replace(wait, asked_by="")
     if wait.status is not WaitStatus.OPEN:
         return wait
     return replace(wait, status=WaitStatus.CLOSED, resolved_at=moment)
