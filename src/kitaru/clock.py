@@ -7,7 +7,9 @@ which no clock adjustment moves.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -50,6 +52,24 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+_present: Clock = SYSTEM_CLOCK
+
+
+def present_clock() -> Clock:
+    """Return the clock that runs which start now live by, and that those who steer them go by."""
+    return _present
+
+
+@contextlib.contextmanager
+def use_clock(clock: Clock) -> Generator[None, None, None]:
+    """Have runs that start in this block live by another clock; for tests."""
+    global _present  # noqa: PLW0603 - runs start in any thread
+    former, _present = _present, clock
+    try:
+        yield
+    finally:
+        _present = former
 
 
 def to_datetime(moment: int) -> datetime:

@@ -21,6 +21,7 @@ from kitaru import (
 )
 from kitaru.client import shapes
 from kitaru.model import ExecutionStatus, WaitStatus
+from kitaru.testing import FakeClock, use_clock
 from tests.engine.conftest import _own_store as _own_store
 from tests.engine.kit import asked, leave, parked
 
@@ -183,3 +184,37 @@ def test_replay_shows_its_origin_and_what_it_took_over(client: KitaruClient) -> 
 def test_only_open_waits_can_be_listed(client: KitaruClient) -> None:
     with pytest.raises(KitaruUsageError, match="'open'"):
         client.waits.list(status="closed")  # pyright: ignore[reportArgumentType] - the error itself
+
+
+def test_answer_under_a_fake_clock_is_taken_up_at_once(client: KitaruClient) -> None:
+    with use_clock(FakeClock()):
+        handle = review.run()
+        parked(handle)
+        handle.input("review", {"approved": True})
+
+        assert handle.wait(timeout=60) == Review(approved=True)
+        assert "ago" in client.executions.why(handle.exec_id).text
+        assert "days" not in client.executions.why(handle.exec_id).text
+
+
+@flow
+def parent(suffix: str = "") -> str:
+    return asking_nothing.run().wait() + suffix
+
+
+@flow
+def asking_nothing() -> str:
+    return "child"
+
+
+def test_child_that_a_replay_took_over_is_named(client: KitaruClient) -> None:
+    handle = parent.run()
+    handle.wait()
+    [old] = client.executions.get(handle.exec_id).checkpoints
+
+    replayed = parent.replay(handle.exec_id, suffix="!")
+
+    assert replayed.wait() == "child!"
+    [call] = client.executions.get(replayed.exec_id).checkpoints
+    assert call.child_exec_id == old.child_exec_id
+    assert call.original_call_id == f"{handle.exec_id}/{old.call_id}"

@@ -28,7 +28,7 @@ from kitaru.store.contract import Store
 from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
 from kitaru.worker.runners import local_runner
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 class Interruption:

@@ -11,7 +11,7 @@ from kitaru import schemas
 from kitaru.client.connection import Connection
 from kitaru.client.models import PendingWait
 from kitaru.client.reading import pending_wait_of
-from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.clock import Clock, present_clock
 from kitaru.errors import KitaruStateError, KitaruUsageError
 from kitaru.faults import fault
 from kitaru.ids import current_user
@@ -72,7 +72,7 @@ class Answering:
         clock: The time.
     """
 
-    def __init__(self, connection: Connection, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, connection: Connection, *, clock: Clock | None = None) -> None:
         self._connection = connection
         self._clock = clock
 
@@ -113,7 +113,7 @@ class Answering:
         )
         fault("answer.before_commit")
         resolved = self._connection.store.resolve_wait(
-            wait.exec_id, wait.position, resolution, now=self._clock.now()
+            wait.exec_id, wait.position, resolution, now=(self._clock or present_clock()).now()
         )
         fault("answer.after_commit")
         worker.answered(wait.exec_id)

@@ -10,7 +10,7 @@ from kitaru.client.answering import Answering
 from kitaru.client.connection import Connection
 from kitaru.client.models import Execution, UserValue
 from kitaru.client.reading import Detail
-from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.clock import Clock, present_clock
 from kitaru.errors import KitaruNotFoundError, KitaruStateError, KitaruUsageError
 from kitaru.model import (
     CallRecord,
@@ -27,10 +27,14 @@ _PAGE = 500  # executions per query where all are asked for
 class Lookup(ABC):
     """What reading and steering executions have in common: a store, and ids by prefix."""
 
-    def __init__(self, connection: Connection, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, connection: Connection, *, clock: Clock | None = None) -> None:
         self._connection = connection
-        self._clock = clock
+        self._given_clock = clock
         self._answering = Answering(connection, clock=clock)
+
+    @property
+    def _clock(self) -> Clock:
+        return self._given_clock or present_clock()
 
     @abstractmethod
     def get(self, exec_id: str) -> Execution:

@@ -180,16 +180,21 @@ class _CallReader:
             started_at=to_datetime(call.started_at),
             ended_at=_moment(call.ended_at if child is None else child.ended_at),
             metadata={},
-            original_call_id=None,
+            original_call_id=self.sources.get(call.cached_from or "", call.cached_from),
             parent_call_ids=self._parents(call),
             failure=failure_of(call.failure if child is None else child.failure),
             attempts=(),
             artifacts=(),
             checkpoint_type="flow",
-            child_exec_id=None if child is None else child.id,
+            child_exec_id=self._child_id(call) if child is None else child.id,
             scope=call.position.rpartition("/")[0],
             position=call.position,
+            is_reused=call.status is CallStatus.REUSED,
         )
+
+    def _child_id(self, call: CallRecord) -> str | None:
+        """Return the child of another execution that a replay took over."""
+        return None if call.output is None else str(self.source.describe(call.output))
 
     def _status(self, call: CallRecord) -> ExecutionStatus:
         if call.status is CallStatus.REUSED and call.failure is not None:

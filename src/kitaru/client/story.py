@@ -73,5 +73,5 @@ class Story:
 def error_words(failure: FailureRecord) -> str:
     """Return a failure as it stands in a sentence."""
     name = failure.exception_type.rpartition(".")[2]
-    message = one_line(failure.message)
+    message = one_line(failure.message).rstrip(".")  # the sentence around it has its own
     return f"{name}: {message}" if message else name

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kitaru.client.connection import Connection
-from kitaru.clock import SYSTEM_CLOCK
+from kitaru.clock import present_clock
 from kitaru.errors import KitaruBackendError
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.settings_rules import masked_url
@@ -87,7 +87,7 @@ class Upkeep:
     def _given_back(self) -> Iterator[tuple[ExecutionRecord, str]]:
         store = self._connection.store
         # Sleeps that are over and questions that have expired, which no process has noticed.
-        store.wake_due(now=SYSTEM_CLOCK.now(), limit=_SHOWN)
+        store.wake_due(now=present_clock().now(), limit=_SHOWN)
         where = ExecutionFilter(
             project=self._connection.settings.project, status=ExecutionStatus.PENDING
         )

@@ -79,8 +79,10 @@ def tell(flow: str, wait: WaitRecord) -> None:
     from kitaru.worker.terminal import one_line
 
     question = f": {one_line(wait.question)}" if wait.question else ""
+    problem = f"\n  an answer was given before: {one_line(wait.problem)}" if wait.problem else ""
     print(
-        f"Kitaru: flow {flow!r} waits for {wait.wait_id!r}{question} ({one_line(describe(wait.schema))})\n"
+        f"Kitaru: flow {flow!r} waits for {wait.wait_id!r}{question} ({one_line(describe(wait.schema))})"
+        f"{problem}\n"
         f"  answer it: {how_to_answer(wait)}",
         file=stream,
         flush=True,

@@ -49,9 +49,9 @@ class Aborted(Exception):  # noqa: N818 - a way to leave
 def how_to_answer(wait: WaitRecord) -> str:
     """Return the command that answers a wait from anywhere."""
     value = "null" if wait.schema is None else "JSON"
-    return (
-        f"kitaru executions input {wait.exec_id} --wait {shlex.quote(wait.wait_id)} --value {value}"
-    )
+    # Several tasks may ask under one name; within the flow's own body only one asks at a time.
+    selector = wait.position if "/" in wait.position else wait.wait_id
+    return f"kitaru executions input {wait.exec_id} --wait {shlex.quote(selector)} --value {value}"
 
 
 def introduce(wait: WaitRecord, talk: Talk) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.clock import present_clock
 from kitaru.worker import interrupt
 from kitaru.worker.local import LocalRun, LocalRunner
 
@@ -17,18 +15,6 @@ if TYPE_CHECKING:
     from kitaru.settings import Settings
 
 
-@contextlib.contextmanager
-def use_clock(clock: Clock) -> Generator[None, None, None]:
-    """Have runs that start in this block live by another clock; for tests."""
-    global _clock  # noqa: PLW0603 - runs start in any thread
-    former, _clock = _clock, clock
-    try:
-        yield
-    finally:
-        _clock = former
-
-
-_clock: Clock = SYSTEM_CLOCK
 _runners: dict[tuple[object, ...], LocalRunner] = {}
 _runners_lock = threading.Lock()
 
@@ -38,7 +24,7 @@ def local_runner(settings: Settings) -> LocalRunner:
 
     A forked child gets runners of its own: threads and leases do not survive a fork.
     """
-    clock = _clock
+    clock = present_clock()
     key = (
         os.getpid(),
         id(clock),
