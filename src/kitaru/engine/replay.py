@@ -239,7 +239,7 @@ def load_replay(services: Services, execution: ExecutionRecord, code_hash: str) 
     """Return what a replay takes over from its origin; None if the execution is no replay.
 
     Raises:
-        KitaruNotFoundError: The origin has been deleted.
+        KitaruNotFoundError: The origin is not here any more.
     """
     if execution.origin_id is None:
         return None
@@ -248,8 +248,9 @@ def load_replay(services: Services, execution: ExecutionRecord, code_hash: str) 
         origin = store.get_execution(execution.origin_id)
     except KitaruNotFoundError as error:
         message = (
-            f"execution {execution.id!r} replays execution {execution.origin_id!r}, which has been"
-            f" deleted. What the replay has not taken over yet is gone: start a new run."
+            f"execution {execution.id!r} replays execution {execution.origin_id!r}, which is not in this"
+            f" store: it was deleted, or not imported. What the replay has not taken over yet cannot be"
+            f" had: import the origin, or start a new run."
         )
         raise KitaruNotFoundError(message) from error
     calls = store.list_calls(origin.id)
