@@ -110,6 +110,7 @@ def test_status_counts_what_is_kept(config_dir: Path, kitaru: Kitaru, store: Sto
           Project: default
           Stack: local
           Executions: 1 running, 1 completed
+          Open waits: none
 
         Environment
           KITARU_CONFIG_PATH: {config_dir}

@@ -198,7 +198,7 @@ class _LiveTree:
             yield
         finally:
             for name, stream in ours.items():
-                stream.end_line()
+                stream.flush()
                 # A stream that someone has put around ours meanwhile stays; ours only passes on by now.
                 if getattr(sys, name) is stream:
                     setattr(sys, name, former[name])
@@ -211,17 +211,17 @@ class _AboveTree:
         self._tree = tree
         self._stream = stream
         self._begun = ""
+        self._lock = threading.RLock()  # a signal handler may print while it is held
 
     def write(self, text: str, /) -> int:
         """Write whole lines, and keep what is no whole line yet."""
-        whole, newline, rest = f"{self._begun}{text}".rpartition("\n")
-        if self._tree.is_drawn:
-            self._begun = rest
-            if newline:
+        with self._lock:
+            whole, newline, rest = f"{self._begun}{text}".rpartition("\n")
+            self._begun = rest.rpartition("\r")[2] if self._tree.is_drawn else ""
+            if not self._tree.is_drawn:
+                self._tree.print(whole + newline + rest, self._stream)
+            elif newline:
                 self._tree.print(whole + newline, self._stream)
-        else:
-            self._begun = ""
-            self._tree.print(whole + newline + rest, self._stream)
         return len(text)
 
     def writelines(self, lines: Iterable[str], /) -> None:
@@ -229,10 +229,12 @@ class _AboveTree:
         for line in lines:
             self.write(line)
 
-    def end_line(self) -> None:
-        """Write what is no whole line yet as one."""
-        if self._begun:
-            self.write("\n")
+    def flush(self) -> None:
+        """Write what is no whole line yet as one, such as a question that the flow itself asks."""
+        with self._lock:
+            if self._begun:
+                self.write("\n")
+        self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -24,7 +24,7 @@ from kitaru.model import EventKind
 _PAUSE_SECONDS = 0.2
 _SHARE = 5  # looking takes at most a fifth of the time, however large the execution is
 _TAKEN_UP_SECONDS = (
-    2.0  # within which this process takes up an answer to an execution that has left it
+    2.0  # in which this process goes on with an execution that has left it, if at all
 )
 
 
@@ -58,7 +58,9 @@ class Progress:
             self._exec_id, since=self._cursor, follow=False
         ):
             self._cursor = event.cursor
-            if event.kind == EventKind.CHECKPOINT_PROGRESS:
+            if event.kind == EventKind.CHECKPOINT_STARTED:
+                self._told.pop(event.checkpoint_id or "", None)  # of the attempt before
+            elif event.kind == EventKind.CHECKPOINT_PROGRESS:
                 self._told[event.checkpoint_id or ""] = _progress_text(event)
         running = {
             call.call_id for call in execution.checkpoints if call.status is ExecutionStatus.RUNNING
