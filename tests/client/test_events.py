@@ -84,6 +84,17 @@ def test_event_is_read_with_who_told_it(store: Store, client: KitaruClient) -> N
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_what_is_there_can_be_read_without_waiting(store: Store, client: KitaruClient) -> None:
+    book = Book.begin(store)
+    tell(book, "one")
+
+    [event] = client.executions.events(book.id, follow=False)
+    tell(book, "two")
+
+    assert event.kind == "one"
+    assert kinds(client.executions.events(book.id, since=event.cursor, follow=False)) == ["two"]
+
+
 def test_last_event_tells_how_the_execution_ended(
     store: Store, client: KitaruClient, status: str
 ) -> None:
