@@ -84,17 +84,6 @@ def test_event_is_read_with_who_told_it(store: Store, client: KitaruClient) -> N
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
-def test_what_is_there_can_be_read_without_waiting(store: Store, client: KitaruClient) -> None:
-    book = Book.begin(store)
-    tell(book, "one")
-
-    [event] = client.executions.events(book.id, follow=False)
-    tell(book, "two")
-
-    assert event.kind == "one"
-    assert kinds(client.executions.events(book.id, since=event.cursor, follow=False)) == ["two"]
-
-
 def test_last_event_tells_how_the_execution_ended(
     store: Store, client: KitaruClient, status: str
 ) -> None:
@@ -156,6 +145,17 @@ def test_unacceptable_filters_are_refused_at_once(
 
     with pytest.raises(KitaruUsageError):
         client.executions.events(book.id, **filters)
+
+
+def test_what_is_there_can_be_read_without_waiting(store: Store, client: KitaruClient) -> None:
+    book = Book.begin(store)
+    tell(book, "one")
+
+    [event] = client.executions.events(book.id, follow=False)
+    tell(book, "two")
+
+    assert event.kind == "one"
+    assert kinds(client.executions.events(book.id, since=event.cursor, follow=False)) == ["two"]
 
 
 def test_unknown_execution_is_refused_at_once(client: KitaruClient) -> None:
