@@ -14,6 +14,7 @@ import pytest
 
 import kitaru
 from kitaru import FlowHandle, KitaruContextError, KitaruUsageError, RetryPolicy, checkpoint, flow
+from kitaru.authoring import telling as telling_module
 from kitaru.engine.feed import Feed
 from kitaru.errors import KitaruBackendError
 from kitaru.events import EventKind
@@ -254,10 +255,33 @@ def test_values_that_json_does_not_have_are_told_by_their_repr() -> None:
     assert len(told(handle)) == 2
 
 
+@pytest.mark.parametrize("percent", [20, -0.1, 1.5, float("nan"), float("inf"), True, "half"])
+def test_percent_that_is_no_fraction_is_left_out_and_the_run_goes_on(
+    percent: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling_module, "_warned", threading.Lock())
+
+    @flow
+    def telling() -> str:
+        kitaru.progress("wrong", percent=percent, page=1)
+        kitaru.progress("wrong again", percent=percent)
+        kitaru.progress("right", percent=1)
+        return "done"
+
+    handle = telling.run()
+
+    assert handle.wait() == "done"
+    data = [
+        facts.get("data") for kind, facts in told(handle) if kind == EventKind.CHECKPOINT_PROGRESS
+    ]
+    assert data == [{"page": 1}, None, {"percent": 1}]
+    warnings = [record.message for record in caplog.records if "percent=" in record.message]
+    assert len(warnings) == 1
+    assert f"`percent={percent!r}` was left out" in warnings[0]
+    assert "20% is 0.2" in warnings[0]
+
+
 REFUSED: list[tuple[str, Callable[[], None]]] = [
-    ("percent", lambda: kitaru.progress("x", percent=1.5)),
-    ("percent", lambda: kitaru.progress("x", percent=float("nan"))),
-    ("percent", lambda: kitaru.progress("x", percent=True)),
     ("message", lambda: kitaru.progress("")),
     ("kind", lambda: kitaru.events.publish("")),
     ("kind", lambda: kitaru.events.publish("two\nlines")),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +16,8 @@ from kitaru.engine.telling import Sender, call_sender, flow_sender
 from kitaru.errors import KitaruUsageError
 from kitaru.model import EventKind, EventRecord
 
+logger = logging.getLogger(__name__)
+
 PAYLOAD_LIMIT = 64 * 1024
 """Characters of an event's payload as JSON: events are for watching, values belong in results."""
 
@@ -22,6 +26,9 @@ _OURS = "kitaru."
 _FLUSH_SECONDS = 2.0
 _DEEPEST = 20
 _REPR_LIMIT = 1_000
+
+# Held from the first warning on: a loop would repeat it thousands of times.
+_warned = threading.Lock()
 
 
 def progress(
@@ -36,7 +43,7 @@ def progress(
 
     Args:
         message: What to show.
-        percent: How much is done, from 0 to 1.
+        percent: How much is done, from 0 to 1. Anything else is left out, with a warning in the log.
         correlation_id: What this belongs to; if not given, the running attempt of the call.
         flush: Wait, at most 2 seconds, until it can be read.
         **fields: More facts; what JSON does not have is told by its `repr`.
@@ -50,7 +57,10 @@ def progress(
     check_text("`message`", message)
     facts: dict[str, Any] = dict(fields)
     if percent is not None:
-        facts["percent"] = _fraction(percent)
+        if _is_fraction(percent):
+            facts["percent"] = percent
+        else:
+            _warn_of_percent(percent)
     told = _Told(EventKind.CHECKPOINT_PROGRESS, message, facts, correlation_id, None)
     _tell("`kitaru.progress()`", told, flush=flush)
 
@@ -103,12 +113,19 @@ def _check_kind(kind: str) -> None:
         raise KitaruUsageError(message)
 
 
-def _fraction(percent: object) -> float:
+def _is_fraction(percent: object) -> bool:
     # NaN is not between anything.
-    if isinstance(percent, int | float) and not isinstance(percent, bool) and 0 <= percent <= 1:
-        return percent
-    message = f"expected `percent` to be a number from 0 to 1, got: {percent!r}"
-    raise KitaruUsageError(message)
+    return isinstance(percent, int | float) and not isinstance(percent, bool) and 0 <= percent <= 1
+
+
+def _warn_of_percent(percent: object) -> None:
+    """Say once per process that a number was left out: no run fails for what it shows."""
+    if _warned.acquire(blocking=False):
+        logger.warning(
+            "`percent=%s` was left out of an event of `kitaru.progress()`: it goes from 0 to 1, so 20%% is"
+            " 0.2. This is said once per process.",
+            _repr(percent),
+        )
 
 
 @dataclass(frozen=True, slots=True)
