@@ -22,8 +22,19 @@ from kitaru import (
     flow,
 )
 from kitaru.authoring.handle import FlowHandle
-from kitaru.model import ExecutionStatus
-from tests.engine.kit import answer, calls, execution, leave, parked, retry, store
+from kitaru.model import ExecutionStatus, JournalEntry
+from tests.engine.kit import (
+    Interruption,
+    answer,
+    calls,
+    execution,
+    go_on,
+    leave,
+    parked,
+    retry,
+    runner,
+    store,
+)
 
 ran: list[str] = []
 
@@ -433,6 +444,16 @@ def loops() -> list[str]:
             kitaru.KitaruSerializationError,
             "overrides",
         ),
+        (
+            {"overrides": {"checkpoint.research": "a", "checkpoint.research#1": "b"}},
+            KitaruUsageError,
+            "'checkpoint.research' and 'checkpoint.research#1' in `overrides` mean one call",
+        ),
+        (
+            {"from_": "draft#1", "overrides": {"checkpoint.draft#1": "a"}},
+            KitaruUsageError,
+            r"'checkpoint.draft#1' .* `from_` selects, .* an overridden call does not run\. Leave",
+        ),
         ({"code": "recorded"}, KitaruFeatureNotAvailableError, "deployed"),
         ({"code": "old"}, KitaruUsageError, "'current' or 'recorded'"),
         ({"topic": "tea"}, KitaruUsageError, "no parameter 'topic'; it has none"),
@@ -457,8 +478,9 @@ def test_wrong_origin_is_refused() -> None:
     parked(old)
     with pytest.raises(KitaruStateError, match="not of 'report'"):
         report.replay(old.exec_id)
-    with pytest.raises(KitaruWaitValidationError, match="approve"):
+    with pytest.raises(KitaruWaitValidationError, match="'approve' is no answer to it") as refused:
         asks.replay(old.exec_id, overrides={"wait.approve": "yes"})
+    assert refused.value.message.endswith("It asks for: yes or no. Nothing was started.")
     with pytest.raises(KitaruNotFoundError):
         asks.replay("no-such-id")
     old.cancel()
@@ -511,3 +533,110 @@ def test_override_given_as_json_becomes_what_the_checkpoint_returns() -> None:
         ).wait()
         == "c: 3"
     )
+
+
+@checkpoint
+def ask() -> int:
+    ran.append("ask")
+    return len(ran)
+
+
+@checkpoint
+def keep(word: str) -> str:
+    ran.append(word)
+    return word
+
+
+def test_override_of_one_of_several_equal_calls_goes_to_that_one() -> None:
+    @flow
+    def equal() -> list[int]:
+        return [ask(), ask(), ask()]
+
+    @flow
+    def mapped() -> list[str]:
+        return keep.map(["a"] * 4).result()
+
+    old = equal.run()
+    assert old.wait() == [1, 2, 3]
+    assert equal.replay(old.exec_id, overrides={"checkpoint.ask-2": 99}).wait() == [1, 99, 4]
+
+    old_map = mapped.run()
+    old_map.wait()
+    new = mapped.replay(old_map.exec_id, overrides={"checkpoint.keep#3": "x"})
+    assert new.wait() == ["a", "a", "x", "a"]
+
+
+def test_inserted_call_runs_alone_and_all_others_keep_their_records() -> None:
+    @flow
+    def each(words: list[str]) -> list[str]:
+        return [keep(word) for word in words]
+
+    @flow
+    def mapped(words: list[str]) -> list[str]:
+        return keep.map(words).result()
+
+    for kind in (each, mapped):
+        old = kind.run(["a", "b", "c"])
+        old.wait()
+        ran.clear()
+
+        new = kind.replay(old.exec_id, words=["z", "a", "b", "c"])
+
+        assert new.wait() == ["z", "a", "b", "c"]
+        assert ran == ["z"]
+        ids = [call.call_id for call in calls(new).values()]
+        assert len(set(ids)) == 4
+
+
+def test_selected_call_runs_again_after_a_crash_of_the_replay_too(
+    interruption: Interruption,
+) -> None:
+    interruption.is_due = False
+
+    @flow
+    def pair(x: int = 1) -> list[str]:
+        first, second = keep.submit("a"), keep.submit("a")
+        if x == 2:
+            interruption()
+        return [first.result(), second.result(), keep(str(x))]
+
+    old = pair.run()
+    old.wait()
+    ran.clear()
+    interruption.is_due = True
+    new = pair.replay(old.exec_id, from_="keep#1", x=2)
+    leave(new)
+    go_on(pair, new)
+
+    assert new.wait() == ["a", "a", "2"]
+    rows = calls(new)
+    assert rows["keep#2"].status.value == "reused"
+    assert rows["keep#1"].status.value == "completed"
+
+
+def test_wide_async_replay_writes_what_it_takes_over_once() -> None:
+    @checkpoint
+    async def inspect(number: int) -> int:
+        ran.append(str(number))
+        return number
+
+    @flow
+    async def fan_out() -> int:
+        return sum(await asyncio.gather(*(inspect(number) for number in range(1000))))
+
+    old = fan_out.run()
+    old.wait()
+    ran.clear()
+    written: list[int] = []
+    former = runner().store.commit
+
+    def count(writes: Any) -> Any:
+        written.extend(len(write.calls) for write in writes if isinstance(write, JournalEntry))
+        return former(writes)
+
+    runner().services.writer._commit = count
+    new = fan_out.replay(old.exec_id, from_="500/inspect#1")
+
+    assert new.wait() == 499500
+    assert ran == ["500"]
+    assert sum(written) == 1000

@@ -18,6 +18,7 @@ import pytest
 import kitaru
 from kitaru import (
     FlowHandle,
+    KitaruBackendError,
     KitaruContextError,
     KitaruNotFoundError,
     KitaruStateError,
@@ -27,9 +28,12 @@ from kitaru import (
     checkpoint,
     flow,
 )
-from kitaru.model import CallStatus, ExecutionStatus, WaitStatus
+from kitaru.engine.recorder import Commit
+from kitaru.engine.run import Run
+from kitaru.model import CallStatus, ExecutionStatus, Outcome, WaitStatus
 from kitaru.testing import FakeClock
 from tests.engine.kit import (
+    Interruption,
     answer,
     asked,
     calls,
@@ -252,6 +256,43 @@ def test_wait_expires_with_a_value(clock: FakeClock) -> None:
     assert handle.wait() == "nobody"  # S4.2
     [wait] = store().list_waits(handle.exec_id)
     assert wait.status is WaitStatus.EXPIRED
+
+
+class Verdict(pydantic.BaseModel, extra="forbid"):
+    score: int
+
+    @pydantic.computed_field
+    @property
+    def passed(self) -> bool:  # is in its JSON, and would be refused there
+        return self.score > 0
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (None, {"any", "thing"}),
+        (bool, False),
+        (float, 1),
+        (list[int], [1, 2]),
+        (int | None, 3),
+        (Literal["a", "b"], "b"),
+        (datetime, datetime(2026, 1, 1, tzinfo=UTC)),
+        (Verdict, Verdict(score=1)),
+        (Verdict, {"score": 1}),
+    ],
+)
+def test_wait_expires_with_any_value_that_could_be_its_answer(
+    clock: FakeClock, schema: Any, value: object
+) -> None:
+    @flow
+    def asking() -> object:
+        return kitaru.wait(schema=schema, expires=3600, on_expire=value, timeout=0)
+
+    handle = asking.run()
+    leave(handle)
+    clock.advance(3601)
+
+    assert handle.wait() == value
 
 
 def test_wait_expires_with_an_exception_of_its_own(clock: FakeClock) -> None:
@@ -519,6 +560,14 @@ def test_wait_in_the_wrong_place_is_refused() -> None:
         ({"expires": -1}, "expires"),
         ({"expires": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 - the error itself
         ({"on_expire": 1}, "on_expire"),
+        (
+            {"schema": int, "expires": 1, "on_expire": "notint"},
+            "`on_expire` stands for an answer, which it cannot be: answer: expected a whole number,"
+            ' got: "notint".',
+        ),
+        ({"schema": int, "expires": 1, "on_expire": True}, "`on_expire`"),
+        ({"schema": {"enum": ["a"]}, "expires": 1, "on_expire": "b"}, "`on_expire`"),
+        ({"schema": str, "expires": 1, "on_expire": object()}, "`on_expire`"),
         ({"metadata": [1]}, "metadata"),
         ({"metadata": {"a": object()}}, "JSON"),
     ],
@@ -765,4 +814,174 @@ def test_parked_flow_whose_event_loop_ends_goes_on_in_a_thread() -> None:
     assert execution(handle).status is ExecutionStatus.WAITING
     answer(handle, True)
 
+    assert handle.wait() is True
+
+
+def test_flow_that_stops_waiting_goes_on_with_its_lease_and_a_late_answer_is_refused() -> None:
+    ran: list[str] = []
+
+    @checkpoint
+    async def fallback() -> str:
+        ran.append(execution(handle).status.value)
+        return "fallback"
+
+    @flow
+    async def impatient() -> str:
+        try:
+            async with asyncio.timeout(0.2):
+                return await kitaru.wait.aio(schema=str)
+        except TimeoutError:
+            return await fallback()
+
+    handle = impatient.run()
+
+    assert handle.wait() == "fallback"
+    assert ran == ["running"]
+    [wait] = store().list_waits(handle.exec_id)
+    assert wait.status is WaitStatus.ABORTED
+
+
+def test_question_that_a_faster_task_made_pointless_stays_over_on_recovery(
+    interruption: Interruption,
+) -> None:
+    entered: list[str] = []
+
+    @flow
+    async def race() -> tuple[str, str]:
+        tasks = [
+            asyncio.create_task(kitaru.wait.aio(schema=str, name=name, timeout=0))
+            for name in ("a", "b")
+        ]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(tasks)
+        entered.append(next(iter(done)).result())
+        interruption()
+        return entered[-1], await kitaru.wait.aio(schema=str, name="c", timeout=0)
+
+    handle = race.run()
+    asked(handle, "a")
+    answer(handle, "B", "b")
+    until(lambda: entered)
+    leave(handle)
+    closed = {wait.wait_id: wait.status for wait in store().list_waits(handle.exec_id)}
+    assert closed == {"a": WaitStatus.CLOSED, "b": WaitStatus.ANSWERED}
+
+    go_on(race, handle)
+    answer(handle, "C", "c")
+
+    assert handle.wait() == ("B", "C")
+    assert entered[:2] == ["B", "B"]
+
+
+def test_stack_that_slept_through_someone_elses_claim_is_dropped() -> None:
+    ran: list[str] = []
+
+    @checkpoint
+    def body() -> str:
+        ran.append("body")
+        return "done"
+
+    @flow
+    def two() -> list[str]:
+        first = kitaru.wait(schema=str, name="first")
+        body()
+        return [first, kitaru.wait(schema=str, name="second")]
+
+    handle = two.run()
+    asked(handle, "first")
+    local = runner().find(handle.exec_id)
+    assert local is not None
+    # As if this process had been stopped: it sees neither the answer nor what others make of it.
+    looks, runner().services.watcher.look = runner().services.watcher.look, lambda: None
+    answer(handle, "1", "first")
+    other = Run(runner().services.leases.take(handle.exec_id)[0], runner().services)
+    assert other.epoch == 2
+    other.recorder.commit(Commit(outcome=Outcome(status=ExecutionStatus.PENDING, runnable_at=1)))
+
+    runner().services.watcher.look = looks
+    answer(handle, "2", "second")
+
+    assert handle.wait() == ["1", "2"]
+    assert ran == ["body"]
+    assert execution(handle).epoch >= 4
+
+
+def test_store_that_fails_when_an_answer_has_come_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @flow
+    def asking() -> str:
+        try:
+            return kitaru.wait(schema=str)
+        except Exception as error:  # noqa: BLE001 - what flows do
+            return f"failed: {error}"
+
+    handle = asking.run()
+    parked(handle)
+    leases = runner().services.leases
+    take, failures = leases.take, [KitaruBackendError("the disk is away")]
+
+    def fail_once(exec_id: str) -> Any:
+        if failures:
+            raise failures.pop()
+        return take(exec_id)
+
+    monkeypatch.setattr(leases, "take", fail_once)
+    answer(handle, "blue")
+
+    assert handle.wait() == "blue"
+
+
+def test_execution_that_could_not_be_brought_back_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handle = approval.run(patience=0)
+    leave(handle)
+    until(lambda: runner().services.watcher.expects(handle.exec_id))
+    leases = runner().services.leases
+    take, failures = leases.take, [KitaruBackendError("the disk is away")]
+
+    def fail_once(exec_id: str) -> Any:
+        if failures:
+            raise failures.pop()
+        return take(exec_id)
+
+    monkeypatch.setattr(leases, "take", fail_once)
+    answer(handle, True, "approve")
+
+    assert handle.wait() is True
+
+
+def test_parent_that_waits_for_its_child_with_a_timeout_is_there_when_it_has_passed() -> None:
+    @flow
+    def child() -> str:
+        return kitaru.wait(schema=str, timeout=0)
+
+    @flow
+    def parent() -> str:
+        started = child.run()
+        try:
+            return started.wait(timeout=2)
+        except kitaru.KitaruTimeoutError:
+            started.cancel()
+            return "cancelled"
+
+    assert parent.run().wait() == "cancelled"
+
+
+def test_parked_async_flow_leaves_nothing_behind_with_each_look() -> None:
+    @flow
+    async def asking() -> bool:
+        return await kitaru.wait.aio(schema=bool)
+
+    handle = asking.run()
+    parked(handle)
+    watcher = runner().services.watcher
+    first = next(iter(watcher._live.values()))[1]
+    until(lambda: next(iter(watcher._live.values()))[1] is not first)
+
+    assert len(next(iter(watcher._live.values()))[1]._done_callbacks) <= 1
+    answer(handle, True)
     assert handle.wait() is True

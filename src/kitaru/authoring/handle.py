@@ -97,7 +97,8 @@ class FlowHandle(Generic[R_co]):
             elif (row := self._row()).status.is_finished:
                 return self._result(row)
             elif remaining is None or remaining > 0:
-                with self._parked_with(row):
+                # Who waits with a timeout is still there when it has passed.
+                with self._parked_with(row) if timeout is None else contextlib.nullcontext():
                     time.sleep(pause if remaining is None else min(pause, remaining))
                 pause = min(pause * 2, _LAST_POLL_SECONDS)
                 self._check_own_run()

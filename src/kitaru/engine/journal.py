@@ -31,6 +31,9 @@ from enum import StrEnum
 from kitaru.errors import KitaruUsageError
 from kitaru.model import CallKind, CallRecord, CallStatus, positional_record
 
+# A replay was told of places, not of arguments: what it was given for one of several equal calls, or took
+# over for one, is not another's. What has moved is found in the origin's journal again.
+_PLACED = frozenset({CallStatus.OVERRIDDEN, CallStatus.REUSED})
 _WAITS = frozenset({CallKind.WAIT, CallKind.TIMER})
 
 
@@ -105,6 +108,8 @@ class Journal:
                 self._open[record.position] = record
 
     def _index(self, record: CallRecord) -> None:
+        if record.status in _PLACED:
+            return
         prefixes: list[str | None] = [record.position[: record.position.find("/") + 1]]
         if self._code_changed or not record.ordered:
             prefixes.append(None)
@@ -162,7 +167,7 @@ class Journal:
                 self._used.add(moved.position)
                 return Match(moved.position, moved)
             contradiction = None
-            if here is not None and self._is_for_this_place(here, ordered=ordered):
+            if here is not None and self._is_for_this_place(here):
                 self._used.add(position)
                 return Match(position, here)
             if here is not None and position not in self._unanswered:
@@ -176,7 +181,7 @@ class Journal:
             position = self._next_free(prefix, counted, ordinal)
             return Match(position, None, contradiction, earlier=self._open.get(position))
 
-    def _is_for_this_place(self, record: CallRecord, *, ordered: bool) -> bool:
+    def _is_for_this_place(self, record: CallRecord) -> bool:
         """Whether a record answers the call at its place whatever its arguments, contradicting nothing.
 
         A replay was given the value for this place; or it is a question that nobody has answered yet,
@@ -184,7 +189,7 @@ class Journal:
         """
         if record.status is CallStatus.OVERRIDDEN:
             return True
-        return record.position in self._unanswered and ordered and record.ordered
+        return record.position in self._unanswered
 
     def _next_free(self, prefix: str, counted: str, ordinal: int) -> str:
         """Give out the first position from `ordinal` on that neither a record nor a call has."""
@@ -218,6 +223,14 @@ class Journal:
                 if self._code_changed:
                     return False, True
                 return ordered and record.ordered, False
+
+    def take(self, record: CallRecord) -> bool:
+        """Use up a record that contradicted a call; return False if another call has it."""
+        with self._lock:
+            if record.position in self._used:
+                return False
+            self._used.add(record.position)
+            return True
 
     def new_call_id(self, name: str) -> str:
         """Return an id that no call of this execution has: `name`, `name-2` and so on."""

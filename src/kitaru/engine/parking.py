@@ -15,17 +15,31 @@ as blocked when all of those are, and a run is given some time to prove the cont
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitaru.engine.failure import find_signal
-from kitaru.errors import CancelRequested, Suspend
+from kitaru.errors import CancelRequested, KitaruBackendError, KitaruStateError, Suspend
 from kitaru.faults import fault
-from kitaru.model import ExecutionStatus, Outcome, WaitRecord
+from kitaru.ids import current_user
+from kitaru.model import (
+    ExecutionStatus,
+    JournalEntry,
+    Outcome,
+    Resolution,
+    WaitRecord,
+    WaitStatus,
+)
 
 if TYPE_CHECKING:
     from kitaru.engine.run import Run
     from kitaru.engine.scope import Scope
+    from kitaru.model import ExecutionRecord
+
+logger = logging.getLogger(__name__)
 
 # How long nothing must have happened in a run of several tasks before it is taken to be blocked.
 _QUIET_SECONDS = 1.0
@@ -60,6 +74,8 @@ class Parking:
         self._quiet_since = run.clock.monotonic()
         self.is_parked = False
         self.left_for: tuple[WaitRecord, ...] = ()
+        self._coming_back = threading.Lock()
+        self._is_over = False
 
     # Which scopes there are
 
@@ -131,7 +147,23 @@ class Parking:
             self._run.limit.reschedule(None)
 
     def reclaim(self) -> bool:
-        """Take the execution back if it may go on; return whether this run has it now."""
+        """Take the execution back if it may go on; return whether this run has it now.
+
+        A store that cannot be reached is no reason for the flow to hear of it: whoever waits looks again.
+        """
+        # Two may come for it: the wait itself and, while it is still in here, the cancellation of the wait.
+        with self._coming_back:
+            if not self.is_parked:
+                return True
+            if self._is_over:
+                return False
+            try:
+                return self._reclaim()
+            except KitaruBackendError:
+                logger.warning("execution %s cannot be looked at", self._run.exec_id, exc_info=True)
+                return False
+
+    def _reclaim(self) -> bool:
         run = self._run
         claimed = run.services.leases.take(run.exec_id)
         if claimed is None:
@@ -142,10 +174,44 @@ class Parking:
                 # Someone else was faster, and goes on with it.
                 run.stop(Suspend("continued elsewhere"))
             return False
+        execution, trusted_until = claimed
         fault("wait.after_claim")
-        run.reenter(*claimed)
+        if execution.epoch != run.epoch + 1:
+            # This process slept through a claim of someone else, who has recorded what this stack knows
+            # nothing of. The flow is to run anew, over the record.
+            self._give_back(execution)
+            run.stop(Suspend("continued elsewhere"))
+            return False
+        run.reenter(execution, trusted_until)
         self.is_parked = False
         return True
+
+    def _give_back(self, execution: ExecutionRecord) -> None:
+        outcome = Outcome(
+            status=ExecutionStatus.PENDING,
+            reason="released",
+            runnable_at=self._run.clock.now(),
+        )
+        entry = JournalEntry(exec_id=execution.id, epoch=execution.epoch, outcome=outcome)
+        self._run.services.writer.write(entry)
+
+    def withdraw(self, wait: WaitRecord) -> bool:
+        """Take back a question that the flow has stopped waiting for; return whether the run goes on.
+
+        The flow's own timeout, say. The execution is `waiting`, which only the end of a wait changes.
+        """
+        with self._coming_back:
+            if not self.is_parked:
+                return True
+        said = Resolution(status=WaitStatus.ABORTED, answer=None, by=current_user(), via="its flow")
+        with contextlib.suppress(KitaruStateError):  # it is over: the flow decided without knowing
+            self._run.services.store.resolve_wait(
+                wait.exec_id, wait.position, said, now=self._run.clock.now()
+            )
+        if self.reclaim():
+            return True
+        self._run.stop(Suspend("suspended"))
+        return False
 
     def leave(self) -> None:
         """Make the run stop if nobody has answered in time and nothing else goes on in it."""
@@ -159,8 +225,15 @@ class Parking:
             self.left_for = tuple(block.wait for block in self._blocks.values())
             self._run.stop(Suspend("suspended"))
 
-    def how_it_ended(self, error: BaseException | None) -> Outcome:
-        """Return the outcome of a run that was stopped while it was parked; it is not to be committed."""
+    def end(self, error: BaseException | None) -> Outcome | None:
+        """Return the outcome of a run that was stopped while it was parked; None if it was not.
+
+        It is not to be committed: the execution was given back when the run parked.
+        """
+        with self._coming_back:
+            if not self.is_parked:
+                return None
+            self._is_over = True
         signal = (error and find_signal(error)) or self._run.signal
         if isinstance(signal, CancelRequested):
             return Outcome(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 from collections.abc import Callable, Collection, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -131,13 +131,16 @@ def settle(call: Call) -> None:
 def _from_origin(call: Call, match: Match, replay: Replay) -> Match:
     """Answer a call from the execution that is replayed, if that is what the replay is to do."""
     found = replay.find(call, match.position)
-    if found.hint is not None and match.earlier is None and not call.label:
-        call.call_id = call.scope.run.journal.like(found.hint)
+    journal = call.scope.run.journal
+    if match.earlier is None and found.hint is not None and not call.call_id:
+        call.call_id = journal.like(found.hint)
     if found.record is None:
         call.must_run = found.must_run
         return match
-    call.scope.run.recorder.keep_reused(found.record, found.beside)
-    return Match(match.position, found.record)
+    call_id = call.call_id if match.earlier is None else match.earlier.call_id
+    record = replace(found.record, call_id=call_id or journal.new_call_id(call.spec.name))
+    call.scope.run.recorder.keep_reused(record, found.beside)
+    return Match(match.position, record)
 
 
 def _continue_attempts(call: Call, earlier: CallRecord) -> None:

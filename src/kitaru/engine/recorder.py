@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Reused calls cost no commit of their own. But concurrent commits may each carry the buffer along.
-_MOST_VALUES = 100
+# Reused calls cost no commit of their own; but so many at once are kept from a crash, and out of memory.
+_MOST_REUSED = 100
 
 
 @record
@@ -80,7 +80,7 @@ class Recorder:
         self.store_error: KitaruBackendError | None = None
         self._lock = threading.RLock()  # an interrupt may strike while it is held
         self._values: list[CallRecord] = []
-        self._beside: list[ArtifactRecord | MetadataRecord] = []
+        self._reused: list[_Reused] = []
         self._metadata: dict[str, MetadataRecord] = {}
         self._all_metadata: dict[str, MetadataRecord] = {}
         self._events: list[EventRecord] = []
@@ -122,7 +122,8 @@ class Recorder:
         """As `commit`, for an event loop: the future gets what became of it.
 
         What is buffered goes along with every entry until one of them is written, for any of them may
-        fail alone; writing a value again changes nothing.
+        fail alone; writing a value again changes nothing. Not so what a replay takes over: it can be had
+        from the origin again, and a fan-out would write all of it with each of its calls.
         """
         loop = future.get_loop()
 
@@ -131,9 +132,11 @@ class Recorder:
                 self.store_error = result
 
             def settle() -> None:
-                if isinstance(result, Committed):
-                    with self._lock:
+                with self._lock:
+                    if isinstance(result, Committed):
                         self._drop(taken)
+                    else:
+                        self._reused = [*taken.reused, *self._reused]
                 if future.done():
                     return
                 if isinstance(result, BaseException):
@@ -150,6 +153,7 @@ class Recorder:
             taken = self._buffered()
             # Events are told once, and may be lost.
             del self._events[: len(taken.events)]
+            self._reused = []
             self._writer.submit(self._entry(commit, taken), done)
 
     def _entry(self, commit: Commit, buffered: _Buffered | None = None) -> JournalEntry:
@@ -165,11 +169,12 @@ class Recorder:
                 waits=commit.waits,
                 outcome=commit.outcome,
             )
-        beside = buffered.beside
+        reused = buffered.reused
+        beside = [kept for taken in reused for kept in taken.beside]
         return JournalEntry(
             exec_id=self._exec_id,
             epoch=self._epoch,
-            calls=(*buffered.values, *commit.calls),
+            calls=(*buffered.values, *(taken.call for taken in reused), *commit.calls),
             attempts=commit.attempts,
             artifacts=(
                 *(kept for kept in beside if isinstance(kept, ArtifactRecord)),
@@ -196,14 +201,13 @@ class Recorder:
     ) -> None:
         """Keep what a replay takes over for the next commit: a call, what it saved and what it logged."""
         with self._lock:
-            self._values.append(record)
-            self._beside.extend(beside)
+            self._reused.append(_Reused(record, tuple(beside)))
             self._has_buffered = True
 
     @property
     def is_full(self) -> bool:
         """Whether so much is buffered that it deserves a commit of its own."""
-        return len(self._values) > _MOST_VALUES
+        return len(self._reused) > _MOST_REUSED
 
     def enter(self, epoch: int) -> None:
         """Write under another claim from now on."""
@@ -236,18 +240,26 @@ class Recorder:
             tuple(self._values),
             tuple(self._metadata.values()),
             tuple(self._events),
-            tuple(self._beside),
+            tuple(self._reused),
         )
 
     def _drop(self, written: _Buffered) -> None:
-        gone = {id(entry) for entry in (*written.values, *written.events, *written.beside)}
+        gone = {id(entry) for entry in (*written.values, *written.events, *written.reused)}
         self._values = [value for value in self._values if id(value) not in gone]
         self._events = [event for event in self._events if id(event) not in gone]
-        self._beside = [kept for kept in self._beside if id(kept) not in gone]
+        self._reused = [taken for taken in self._reused if id(taken) not in gone]
         for logged in written.metadata:
             if self._metadata.get(logged.key) is logged:
                 del self._metadata[logged.key]
-        self._has_buffered = bool(self._values or self._metadata or self._events or self._beside)
+        self._has_buffered = bool(self._values or self._metadata or self._events or self._reused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reused:
+    """A call that a replay takes over, with what it saved and logged."""
+
+    call: CallRecord
+    beside: tuple[ArtifactRecord | MetadataRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,4 +267,4 @@ class _Buffered:
     values: tuple[CallRecord, ...]
     metadata: tuple[MetadataRecord, ...]
     events: tuple[EventRecord, ...]
-    beside: tuple[ArtifactRecord | MetadataRecord, ...]
+    reused: tuple[_Reused, ...]

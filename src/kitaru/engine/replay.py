@@ -128,14 +128,18 @@ class Replay:
         self._origin_id = origin_id
         self._beside = beside
         usable = [
-            record
+            # However the origin came by an outcome, here it is one.
+            replace(
+                record,
+                status=CallStatus.FAILED if record.output is None else CallStatus.COMPLETED,
+            )
             for record in records
             if (record.ended_at or before + 1) <= before and record.position not in lost
         ]
         selected = [record for record in records if record.position == plan.from_position]
         self._began = selected[0].started_at if selected else None
         self._again = what_runs_again(plan, records)
-        self._journal = Journal(usable, on_divergence=OnDivergence.REUSE, code_changed=code_changed)
+        self._journal = Journal(usable, on_divergence=OnDivergence.RERUN, code_changed=code_changed)
 
     def find(self, call: Call, position: str) -> Found:
         """Return what the origin has for a call that stands at `position` in the replay."""
@@ -183,19 +187,22 @@ class Replay:
             anonymous=anonymous,
             label=label,
         )
-        record = match.record
+        record = match.record or match.contradiction
         if record is None:
             return _NOTHING
         if record.position in self._again:
             return Found(hint=record.call_id, must_run=True)
-        if record.fingerprint != fingerprint and not self._is_settled(record, ordered=ordered):
+        if match.record is None and not (
+            self._is_settled(record, ordered=ordered) and self._journal.take(record)
+        ):
+            # The record is left for the call that it belongs to: this one may have been inserted.
             return Found(hint=record.call_id)
         taken = replace(
             record,
             position=position,
             fingerprint=fingerprint,
             ordered=ordered,
-            status=record.status if kind is CallKind.VALUE else CallStatus.REUSED,
+            status=CallStatus.COMPLETED if kind is CallKind.VALUE else CallStatus.REUSED,
             upstreams=upstreams,
             cache_key=None,
             cached_from=None if kind is CallKind.VALUE else f"{self._origin_id}/{record.position}",

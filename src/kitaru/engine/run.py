@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_PARKED = "the execution is not this run's while it waits"
 _ANSWERED = frozenset({WaitStatus.ANSWERED, WaitStatus.ABORTED, WaitStatus.EXPIRED})
 
 
@@ -108,6 +109,7 @@ class Run:
         waits: The recorded waits that calls have not taken up yet, by position.
         replay: What it takes over from another execution, if it is a replay.
         limit: What bounds an async flow's time.
+        runner_task: The task that runs an async flow's own; it is cancelled when their loop ends.
     """
 
     def __init__(self, execution: ExecutionRecord, services: Services) -> None:
@@ -130,6 +132,7 @@ class Run:
         self.flow_thread: int | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.limit: asyncio.Timeout | None = None
+        self.runner_task: asyncio.Task[object] | None = None
         self.waits: dict[str, WaitRecord] = {}
         self.replay: Replay | None = None
         self.parking = Parking(self)
@@ -158,8 +161,11 @@ class Run:
 
     # What may stop a run
 
-    def check(self) -> None:
+    def check(self, *, waits: bool = False) -> None:
         """Raise what the flow must stop for, if anything.
+
+        Args:
+            waits: Whether it is the wait that asks for which the run may be parked.
 
         Raises:
             LeaseLost: Another runner may have the execution by now.
@@ -172,7 +178,10 @@ class Run:
             self.signal_raised = True
             raise self.signal
         if self.parking.is_parked:
-            return
+            if waits:
+                return
+            # A thread of the user's own: nothing may run while the execution is not this run's.
+            raise Suspend(_PARKED)
         if not self.services.leases.trusts(self.exec_id):
             try:
                 self.services.leases.renew_now(self.exec_id)
@@ -256,6 +265,10 @@ class Run:
         """Block until the time has passed or the run must stop."""
         self._woken.wait(self.clock.pass_time(seconds))
         self.check()
+
+    def is_losing_its_loop(self) -> bool:
+        """Whether the event loop of an async flow is being shut down under it."""
+        return self.runner_task is not None and self.runner_task.cancelling() > 0
 
     def is_on_loop(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether the flow's own coroutine runs on this loop."""

@@ -106,6 +106,7 @@ async def run_on_loop(
         target = logs.LogTarget(run.exec_id, "", 1)
         log_token = logs.target.set(target)
         run.loop = loop
+        run.runner_task = asyncio.current_task()
         install_task_factory(loop)
         limit = run.limit = asyncio.timeout(run.remaining_seconds)
         try:
@@ -216,9 +217,8 @@ def run_execution(run: Run, code: FlowCode, on_divergence: OnDivergence | None) 
         if run.recorder.store_error is not None:
             # Nothing more can be recorded, least of all a failure. The execution stays recoverable.
             raise run.recorder.store_error from error
-        if run.parking.is_parked:
-            # It was given back when it began to wait.
-            return run.parking.how_it_ended(error)
+        if (parked := run.parking.end(error)) is not None:
+            return parked
         outcome = _outcome_of(run, error)
     if outcome.status is ExecutionStatus.FAILED and _may_try_again(run):
         outcome = yield Fetch(lambda: _try_again(run, outcome))

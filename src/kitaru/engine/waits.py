@@ -7,6 +7,7 @@ returns that very value. A crash in between leaves the answer to be taken up aga
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,12 @@ from kitaru.engine.telling import tell_asked, tell_wait_over
 from kitaru.engine.values import UserValue
 from kitaru.errors import (
     FailureOrigin,
+    KitaruBackendError,
     KitaruExecutionError,
     KitaruWaitAbortedError,
     KitaruWaitExpiredError,
     KitaruWaitValidationError,
+    RunnerSignal,
 )
 from kitaru.faults import fault
 from kitaru.model import CallRecord, CallStatus, WaitKind, WaitRecord, WaitStatus
@@ -94,6 +97,9 @@ def run_wait(call: Call, ask: Ask) -> Steps:
             is_known = problem is None and wait is not None and wait.status is WaitStatus.OPEN
             question = _question(call, ask, wait, problem)
             wait = yield from _answered(call, question, ask.timeout, is_known=is_known)
+        if _is_another_question(call, ask, wait):
+            problem = "it was given to another question, which this task had asked before."
+            continue
         try:
             value = _value_of(ask, wait)
         except KitaruWaitValidationError as error:
@@ -114,6 +120,16 @@ def run_wait(call: Call, ask: Ask) -> Steps:
             return taken
 
 
+def _is_another_question(call: Call, ask: Ask, wait: WaitRecord) -> bool:
+    """Whether an answer came to a question with another text, which may be another item's.
+
+    Where program order alone decides what is asked, it is the same question with, say, another date in it.
+    """
+    asked = (wait.question, wait.schema, wait.metadata)
+    same = asked == (ask.question, ask.schema, ask.metadata)
+    return not call.ordered and not same and wait.status is WaitStatus.ANSWERED
+
+
 _TO_BE_ASKED = (WaitStatus.OPEN, WaitStatus.CLOSED)
 
 
@@ -125,7 +141,7 @@ def run_sleep(call: Call, seconds: float) -> Steps:
     run = call.scope.run
     record = call.match.record if call.match is not None else None
     if record is not None and record.status.is_recorded:
-        return None
+        return (yield from _never_over(call)) if is_abandoned(record) else None
     run.check()
     now = run.clock.now()
     call.started_at = record.started_at if record is not None else now
@@ -170,6 +186,8 @@ def _take_up(call: Call, value: UserValue, waits: tuple[WaitRecord, ...] = ()) -
 
 
 def _recorded_answer(call: Call, ask: Ask, record: CallRecord) -> Steps:
+    if is_abandoned(record):
+        return (yield from _never_over(call))
     if record.output is None:
         return raise_recorded(call, record)
     value = yield from load_value(call, record.output)
@@ -220,11 +238,53 @@ def _answered(
         run.services.questions.asked(run, wait)
         found = yield from _until_over(call, wait)
         return found
+    except BaseException as error:
+        is_told_to_stop = run.signal is not None or run.is_losing_its_loop()
+        if not is_told_to_stop and not isinstance(error, RunnerSignal | KitaruBackendError):
+            # The flow has stopped waiting: a timeout of its own, or another task was faster.
+            yield from _abandon(call, wait, error)
+        raise
     finally:
         run.services.watcher.unwatch(run, wait.position)
         run.services.questions.closed(run, found or wait)
         run.parking.unblock(wait.position)
         run.parking.stir()
+
+
+def _abandon(call: Call, wait: WaitRecord, error: BaseException) -> Generator[Command, Any, None]:
+    """Record that the flow went on without an answer, so that a late one changes nothing.
+
+    Raises:
+        Suspend: Someone else has the execution by now.
+    """
+    run = call.scope.run
+    if not (yield Fetch(lambda: run.parking.withdraw(wait))):
+        run.check(waits=True)
+    run.restart_limit()
+    now = run.clock.now()
+    closed = replace(wait, status=WaitStatus.CLOSED, resolved_at=now)
+    failure = record_failure(error)
+    yield Commit(
+        calls=(call_record(call, CallStatus.FAILED, failure=failure),),
+        waits=(closed,) if wait.kind is WaitKind.INPUT else (),
+    )
+
+
+def is_abandoned(record: CallRecord) -> bool:
+    """Whether the flow stopped waiting before the wait was over."""
+    return record.failure is not None and record.failure.exception_type in _CANCELLATIONS
+
+
+_CANCELLATIONS = frozenset({"asyncio.exceptions.CancelledError", "builtins.GeneratorExit"})
+
+
+def _never_over(call: Call) -> Steps:
+    """Wait until the flow stops waiting, as it did when this was recorded."""
+    run = call.scope.run
+    never: concurrent.futures.Future[None] = concurrent.futures.Future()
+    while True:
+        yield Join((never,), _TICK_SECONDS)
+        run.check()
 
 
 def _park(run: Run, commit: Commit, wait: WaitRecord) -> Generator[Command, Any, None]:
@@ -236,31 +296,36 @@ def _park(run: Run, commit: Commit, wait: WaitRecord) -> Generator[Command, Any,
 def _until_over(call: Call, wait: WaitRecord) -> Generator[Command, Any, WaitRecord]:
     run, parking = call.scope.run, call.scope.run.parking
     while True:
-        run.check()
+        # Watched before it is checked: whoever stops the run wakes those who are watched.
         over = run.services.watcher.watch(run, wait.position)
+        run.check(waits=True)
         patience = parking.patience(wait.position)
         if patience <= 0:
             parking.leave()
-            run.check()
+            run.check(waits=True)
         yield Join((over,), min(patience, _TICK_SECONDS) if patience > 0 else _TICK_SECONDS)
-        run.check()
+        run.check(waits=True)
         if parking.is_parked:
             if over.done() and (yield Fetch(parking.reclaim)):
                 run.restart_limit()
-                found = yield Fetch(lambda: _row(run, wait))
+                found = yield Fetch(lambda: _row(call, wait))
                 if found is not None:
                     return found
             continue
-        if over.done() and (found := (yield Fetch(lambda: _row(run, wait)))) is not None:
+        if over.done() and (found := (yield Fetch(lambda: _row(call, wait)))) is not None:
             return found
         if parking.may_park(call.scope):
             # What went on beside it is over.
             yield from _park(run, Commit(), wait)
 
 
-def _row(run: Run, wait: WaitRecord) -> WaitRecord | None:
+def _row(call: Call, wait: WaitRecord) -> WaitRecord | None:
     """Return a wait's row if the wait is over."""
-    found = run.services.store.list_waits(run.exec_id, positions=[wait.position])
+    run = call.scope.run
+    try:
+        found = run.services.store.list_waits(run.exec_id, positions=[wait.position])
+    except KitaruBackendError:
+        return None  # it will be looked at again
     return found[0] if found and found[0].status is not WaitStatus.OPEN else None
 
 

@@ -27,9 +27,7 @@ _LIVE_SECONDS = 0.05
 # And by a process that the execution has left.
 _AWAY_SECONDS = 0.25
 _BROKEN_SECONDS = 2.0
-# Asked for one by one below this number; above it, what is pending is asked for and looked through.
-_FEW = 64
-_BATCH = 1000
+_BATCH = 1000  # executions that are asked for at once
 
 Closed = concurrent.futures.Future[None]
 
@@ -52,18 +50,19 @@ class Watcher:
         self._look = threading.Event()
         self._stopped = False
         self._is_broken = False
+        self._turn = 0
 
     def watch(self, run: Run, position: str) -> Closed:
         """Return a future that is done when a run should look at its wait again."""
         with self._lock:
             key = (run.exec_id, position)
-            known = self._live.get(key)
-            if known is not None and known[0] is run and not known[1].done():
-                return known[1]
+            is_known = key in self._live and self._live[key][0] is run
+            # A new one each time: an event loop leaves a callback on each that it waits for.
             closed = Closed()
             self._live[key] = (run, closed)
             self._start()
-        self._look.set()
+        if not is_known:
+            self._look.set()
         return closed
 
     def unwatch(self, run: Run, position: str) -> None:
@@ -135,44 +134,61 @@ class Watcher:
         with self._lock:
             live = list(self._live.items())
             away = dict(self._away)
-        parked = {run.exec_id for (run, _) in (entry for _, entry in live) if run.parking.is_parked}
-        statuses = self._store.get_statuses(sorted(parked)) if parked else {}
-        for (exec_id, position), (run, closed) in live:
-            if run.parking.is_parked:
-                if statuses.get(exec_id) is not ExecutionStatus.WAITING:
-                    _settle(closed)
-            elif self._is_over(exec_id, position):
+        parked = {exec_id for (exec_id, _), (run, _) in live if run.parking.is_parked}
+        over = self._find_over(parked, [key for key, _ in live])
+        for key, (_, closed) in live:
+            if key in over:
                 _settle(closed)
         if away:
             self._continue(away)
 
-    def _is_over(self, exec_id: str, position: str) -> bool:
-        found = self._store.list_waits(exec_id, positions=[position])
-        return bool(found) and found[0].status is not WaitStatus.OPEN
+    def _find_over(self, parked: set[str], live: list[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which of these waits, by execution and position, their runs should look at."""
+        statuses = self._store.get_statuses(sorted(parked)) if parked else {}
+        over: set[tuple[str, str]] = set()
+        asked: dict[str, list[str]] = {}
+        for exec_id, position in live:
+            if exec_id not in parked:
+                asked.setdefault(exec_id, []).append(position)
+            elif statuses.get(exec_id) is not ExecutionStatus.WAITING:
+                over.add((exec_id, position))
+        for exec_id, positions in asked.items():
+            over.update(
+                (exec_id, wait.position)
+                for wait in self._store.list_waits(exec_id, positions=positions)
+                if wait.status is not WaitStatus.OPEN
+            )
+        return over
 
     def _continue(self, away: dict[str, Callable[[], None]]) -> None:
-        asked = sorted(away) if len(away) <= _FEW else None
+        asked = self._next_of(away)
         pending = self._store.find_pending_ids(now=self._clock.now(), limit=_BATCH, exec_ids=asked)
         for exec_id in pending:
-            go_on = away.get(exec_id)
+            with self._lock:
+                go_on = self._away.pop(exec_id, None)
             if go_on is None:
                 continue
-            with self._lock:
-                self._away.pop(exec_id, None)
             try:
                 go_on()
             except Exception:
-                logger.exception("execution %s could not be continued here", exec_id)
-        if asked is not None:
-            statuses = self._store.get_statuses(asked)
-            gone = [
-                exec_id
-                for exec_id in asked
-                if exec_id not in statuses or statuses[exec_id].is_finished
-            ]
-            with self._lock:
-                for exec_id in gone:
+                # It is tried again: the store, most likely, could not be reached.
+                logger.warning("execution %s could not be continued yet", exec_id, exc_info=True)
+                with self._lock:
+                    self._away.setdefault(exec_id, go_on)
+        statuses = self._store.get_statuses(asked)
+        with self._lock:
+            for exec_id in asked:
+                if exec_id not in statuses or statuses[exec_id].is_finished:
                     self._away.pop(exec_id, None)
+
+    def _next_of(self, away: dict[str, Callable[[], None]]) -> list[str]:
+        """Return some of the executions that have left; all of them have their turn."""
+        ids = sorted(away)
+        if len(ids) <= _BATCH:
+            return ids
+        start = self._turn % len(ids)
+        self._turn = start + _BATCH
+        return ids[start : start + _BATCH]
 
 
 def _settle(closed: Closed) -> None:

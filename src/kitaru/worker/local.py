@@ -209,8 +209,8 @@ class LocalRunner:
         """Go on in this thread with a run whose event loop has ended under it."""
 
         def go_on() -> None:
-            if local.run.parking.is_parked:
-                return self._ended(local, local.run.parking.how_it_ended(None))
+            if (parked := local.run.parking.end(None)) is not None:
+                return self._ended(local, parked)
             self.services.leases.let_go(local.run)
             self._give_back(local.run)
             if interrupt.was_interrupted():
