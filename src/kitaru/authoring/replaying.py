@@ -66,8 +66,11 @@ def start_replay(
         raise KitaruStateError(message)
     calls = selectable(runner.store.list_calls(origin.id))
     selected = None if selector is None else _one(selector, calls, origin)
+    meant = {key: _meant(key, calls, origin) for key in overrides or {}}
+    _check_overrides(meant, selected)
     overridden = [
-        _overridden(runner, origin, calls, key, value) for key, value in (overrides or {}).items()
+        _overridden(runner, origin, meant[key], key, value)
+        for key, value in (overrides or {}).items()
     ]
     plan = ReplayPlan(
         from_position=None if selected is None else selected.position,
@@ -158,14 +161,8 @@ def _list(words: Sequence[str]) -> str:
     return f"{', '.join(words[:_SHOWN])}{more}"
 
 
-def _overridden(
-    runner: LocalRunner,
-    origin: ExecutionRecord,
-    calls: Sequence[CallRecord],
-    key: str,
-    value: UserValue,
-) -> CallRecord:
-    """Return the row that gives a call of the replay its value."""
+def _meant(key: str, calls: Sequence[CallRecord], origin: ExecutionRecord) -> CallRecord:
+    """Return the call that a key of `overrides` means."""
     prefix, _, selector = key.partition(".")
     kind = _KINDS.get(prefix)
     if kind is None or not selector:
@@ -174,11 +171,38 @@ def _overridden(
             f" got: {key!r}"
         )
         raise KitaruUsageError(message)
-    record = _one(selector, [call for call in calls if call.kind is kind], origin, prefix)
-    if kind is CallKind.WAIT:
+    return _one(selector, [call for call in calls if call.kind is kind], origin, prefix)
+
+
+def _check_overrides(meant: Mapping[str, CallRecord], selected: CallRecord | None) -> None:
+    """Refuse overrides that contradict each other or the selected call."""
+    seen: dict[str, str] = {}
+    for key, record in meant.items():
+        other = seen.setdefault(record.position, key)
+        if other != key:
+            message = (
+                f"{other!r} and {key!r} in `overrides` mean one call, {record.call_id!r} (position"
+                f" {record.position!r}), which can have one value. Leave one of them out."
+            )
+            raise KitaruUsageError(message)
+    if selected is not None and selected.position in seen:
+        message = (
+            f"{seen[selected.position]!r} in `overrides` means the call that `from_` selects,"
+            f" {selected.call_id!r}, but an overridden call does not run. Leave `from_` out to put the"
+            f" value in the call's place and run what follows from it, or leave the override out to run"
+            f" the call itself."
+        )
+        raise KitaruUsageError(message)
+
+
+def _overridden(
+    runner: LocalRunner, origin: ExecutionRecord, record: CallRecord, key: str, value: UserValue
+) -> CallRecord:
+    """Return the row that gives a call of the replay its value."""
+    if record.kind is CallKind.WAIT:
         value = _checked_answer(runner, origin, record, value)
     values = runner.services.values
-    if kind is CallKind.CHECKPOINT and record.output is not None:
+    if record.kind is CallKind.CHECKPOINT and record.output is not None:
         # An override that was typed as JSON: what follows expects what the checkpoint returns.
         try:
             value = schemas.shaped_like(values.load(record.output), value)
@@ -206,12 +230,13 @@ def _checked_answer(
 
     answer = schemas.to_json(value)
     asked = runner.store.list_waits(origin.id, positions=[record.position])
-    if asked:
-        try:
-            schemas.check_answer(asked[0].schema, answer, wait=record.call_id, exec_id=origin.id)
-        except KitaruWaitValidationError as error:
-            message = f"the override of wait {record.call_id!r} is no answer to it: {error.message}"
-            raise KitaruWaitValidationError(message) from error
+    problems = schemas.find_problems(asked[0].schema, answer) if asked else []
+    if problems:
+        message = (
+            f"the override of wait {record.call_id!r} is no answer to it: {schemas.listed(problems)}. It"
+            f" asks for: {schemas.describe(asked[0].schema)}. Nothing was started."
+        )
+        raise KitaruWaitValidationError(message)
     return msgspec.json.decode(answer)
 
 
