@@ -246,9 +246,36 @@ def _question(
     if on_expire is not None and expires is None:
         message = "`on_expire` is what a wait returns when it expires: give `expires` as well."
         raise KitaruUsageError(message)
+    _check_on_expire(schema, ask)
     # What was asked, not how long anyone has for it, tells one question from another.
     asked = {"question": ask.question, "schema": ask.schema, "metadata": ask.metadata}
     return _call(scope, CallKind.WAIT, name or "wait", asked), ask
+
+
+def _check_on_expire(schema: object, ask: Ask) -> None:
+    """Refuse what the flow would get in place of an answer if no answer could be it."""
+    if ask.on_expire is None or ask.schema is None:
+        return
+    try:
+        answer = schemas.to_json(ask.on_expire)
+    except KitaruUsageError as error:
+        message = f"`on_expire` stands for an answer, which it cannot be: {error.message}"
+        raise KitaruUsageError(message) from error
+    # What an instance looks like as JSON may differ from what its class takes.
+    bases: list[object] = [*type(ask.on_expire).__mro__]
+    if schema in bases and schema not in _PLAIN:
+        return
+    problems = schemas.find_problems(ask.schema, answer)
+    if problems:
+        message = (
+            f"`on_expire` stands for an answer, which it cannot be: {schemas.listed(problems)}. Give what"
+            f" `schema` asks for: {schemas.describe(ask.schema)}."
+        )
+        raise KitaruUsageError(message)
+
+
+# Their instances are not always what they ask for: `True` is an `int`, and no whole number in JSON.
+_PLAIN: tuple[object, ...] = (int, float, str, list, tuple, dict, object)
 
 
 def _timer(
