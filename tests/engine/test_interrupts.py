@@ -76,7 +76,9 @@ def test_interrupt_that_strikes_in_the_middle_of_bookkeeping_does_not_hang() -> 
     assert execution(handle).status is ExecutionStatus.PENDING
 
 
-def test_interrupt_ends_a_wait_and_leaves_the_question_open() -> None:
+def test_interrupt_ends_a_wait_and_leaves_the_question_open(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     @flow
     def asking() -> bool:
         return kitaru.wait(schema=bool)
@@ -89,8 +91,45 @@ def test_interrupt_ends_a_wait_and_leaves_the_question_open() -> None:
         handle.wait()
     assert execution(handle).status is ExecutionStatus.WAITING
     assert not runner().services.watcher.expects(handle.exec_id)
+    told = capfd.readouterr().err
+    assert f"asking ({handle.exec_id}) goes on waiting without this process" in told
+    assert f"`kitaru executions why {handle.exec_id}`" in told
+    assert "recover" not in told
 
     answer(handle, True)
     go_on(asking, handle)
 
     assert handle.wait() is True
+
+
+def test_interrupt_tells_those_that_stop_from_those_that_wait(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    started, gate = threading.Event(), threading.Event()
+
+    @checkpoint
+    def step() -> None:
+        started.set()
+        gate.wait(PATIENCE_SECONDS)
+
+    @flow
+    def working() -> None:
+        step()
+        step()
+
+    @flow
+    def asking() -> bool:
+        return kitaru.wait(schema=bool)
+
+    asks, works = asking.run(), working.run()
+    parked(asks)
+    assert started.wait(PATIENCE_SECONDS)
+    signal.raise_signal(signal.SIGINT)
+    gate.set()
+    leave(asks)
+    leave(works)
+
+    [told] = [line for line in capfd.readouterr().err.splitlines() if "Interrupted" in line]
+    assert f"working ({works.exec_id}) will stop at the next checkpoint" in told
+    assert f"`kitaru executions recover`; asking ({asks.exec_id}) goes on waiting" in told
+    assert told.endswith("Press Ctrl-C again to end at once.")

@@ -614,7 +614,9 @@ def test_selected_call_runs_again_after_a_crash_of_the_replay_too(
     assert rows["keep#1"].status.value == "completed"
 
 
-def test_wide_async_replay_writes_what_it_takes_over_once() -> None:
+def test_wide_async_replay_writes_what_it_takes_over_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     @checkpoint
     async def inspect(number: int) -> int:
         ran.append(str(number))
@@ -634,7 +636,7 @@ def test_wide_async_replay_writes_what_it_takes_over_once() -> None:
         written.extend(len(write.calls) for write in writes if isinstance(write, JournalEntry))
         return former(writes)
 
-    runner().services.writer._commit = count
+    monkeypatch.setattr(runner().services.writer, "_commit", count)
     new = fan_out.replay(old.exec_id, from_="500/inspect#1")
 
     assert new.wait() == 499500

@@ -896,7 +896,9 @@ def test_stack_that_slept_through_someone_elses_claim_is_dropped() -> None:
     # As if this process had been stopped: it sees neither the answer nor what others make of it.
     looks, runner().services.watcher.look = runner().services.watcher.look, lambda: None
     answer(handle, "1", "first")
-    other = Run(runner().services.leases.take(handle.exec_id)[0], runner().services)
+    taken = runner().services.leases.take(handle.exec_id)
+    assert taken is not None
+    other = Run(taken[0], runner().services)
     assert other.epoch == 2
     other.recorder.commit(Commit(outcome=Outcome(status=ExecutionStatus.PENDING, runnable_at=1)))
 
@@ -982,6 +984,7 @@ def test_parked_async_flow_leaves_nothing_behind_with_each_look() -> None:
     first = next(iter(watcher._live.values()))[1]
     until(lambda: next(iter(watcher._live.values()))[1] is not first)
 
-    assert len(next(iter(watcher._live.values()))[1]._done_callbacks) <= 1
+    callbacks: list[object] = vars(next(iter(watcher._live.values()))[1])["_done_callbacks"]
+    assert len(callbacks) <= 1
     answer(handle, True)
     assert handle.wait() is True
