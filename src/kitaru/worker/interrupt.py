@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -83,14 +83,33 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
         _say("Interrupted again: ending now. What is recorded stays recorded.")
         os._exit(_EXIT_INTERRUPTED)
     _state.interrupted = True
-    names = ", ".join(f"{local.flow} ({local.exec_id})" for local in running[:3])
-    more = f" and {len(running) - 3} more" if len(running) > 3 else ""
-    _say(
-        f"Interrupted: {names}{more} will stop at the next checkpoint and can be continued with"
-        f" `kitaru executions recover`. Press Ctrl-C again to end at once."
-    )
+    _say(f"Interrupted: {_prospect(running)}. Press Ctrl-C again to end at once.")
     for local in running:
         local.run.release()
+
+
+def _prospect(running: Sequence[LocalRun]) -> str:
+    """Return what becomes of runs that are asked to stop: those that wait have nothing to stop."""
+    waiting = [local for local in running if local.run.parking.is_parked]
+    busy = [local for local in running if local not in waiting]
+    parts: list[str] = []
+    if busy:
+        parts.append(
+            f"{_names(busy)} will stop at the next checkpoint and can be continued with"
+            f" `kitaru executions recover`"
+        )
+    if waiting:
+        goes, which = ("goes", waiting[0].exec_id) if len(waiting) == 1 else ("go", "ID")
+        parts.append(
+            f"{_names(waiting)} {goes} on waiting without this process, for what `kitaru executions why"
+            f" {which}` tells, with how to answer"
+        )
+    return "; ".join(parts)
+
+
+def _names(runs: Sequence[LocalRun]) -> str:
+    names = ", ".join(f"{local.flow} ({local.exec_id})" for local in runs[:3])
+    return f"{names} and {len(runs) - 3} more" if len(runs) > 3 else names
 
 
 def _wait_for_all() -> None:
