@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("pty", reason="needs a pseudo-terminal")
@@ -46,6 +49,15 @@ def at_terminal(
     finally:
         process.kill()
         process.wait()
+        end_session(process.pid)
+
+
+def end_session(leader: int) -> None:
+    """Kill what a process has started at its terminal and left behind, as one that was killed does."""
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == leader:
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -183,6 +195,29 @@ child.wait()
         person.expect("answer: 3\n")
 
     assert process.returncode == 0
+
+
+def test_child_of_a_process_that_is_killed_at_its_terminal_does_not_outlive_it(
+    person: Person,
+) -> None:
+    # In a group of its own in the background, which hears nothing of the end.
+    script = """
+import subprocess, sys, time
+sleeping = "import time; time.sleep(600)"
+print(subprocess.Popen([sys.executable, "-c", sleeping], process_group=0).pid, flush=True)
+time.sleep(600)
+"""
+    left: list[psutil.Process] = []
+
+    def fail() -> None:
+        with at_terminal(person, "-c", script):
+            left.append(psutil.Process(int(person.expect("\n"))))
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fail()
+
+    assert psutil.wait_procs(left, timeout=DEADLINE_SECONDS) == (left, [])
 
 
 FLOW = """
