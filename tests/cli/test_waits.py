@@ -193,6 +193,7 @@ def test_answer_is_kept_although_the_code_is_not_here(kitaru: Kitaru, asking: Bo
     assert done.err.startswith(
         "Warning: the answer is recorded, but execution 0197-asking does not go on: "
     )
+    assert "interrupted" not in done.err  # the warning has said what is to be done
 
 
 def test_aborting_in_json_shows_the_execution_and_what_was_done(kitaru: Kitaru, asking: Book):
@@ -326,6 +327,7 @@ def test_execution_is_exported_and_brought_back(here: Path, kitaru: Kitaru, stor
     file = Path("audit.kitaru")
     assert exported.out.startswith("Exported execution: 0197-audit\n  File: audit.kitaru (")
     assert taken.code == 2
+    assert "`--overwrite`" in taken.err
     assert again.json == {
         "command": "executions.export",
         "item": {"exec_id": "0197-audit", "path": "audit.kitaru", "size": file.stat().st_size},

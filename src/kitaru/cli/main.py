@@ -24,6 +24,9 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE
 
+# What was answered just now is about to be taken up, and no interruption to be told of.
+_QUIET = frozenset({"executions.input"})
+
 _COMMANDS = {
     "init": "Make a project: runs started below the folder are kept in it.",
     "run": "Run a flow here and print its result.",
@@ -121,7 +124,7 @@ def main(tokens: Sequence[str]) -> int:
         return EXIT_USAGE
     except (KitaruError, KeyboardInterrupt, BrokenPipeError, Exception) as error:  # noqa: BLE001 - whatever happens is told, with an exit code
         return _tell(command, error, as_json=as_json)
-    if chain and not as_json and not {"--help", "-h"} & set(tokens):
+    if chain and command not in _QUIET and not as_json and not {"--help", "-h"} & set(tokens):
         _mention_interrupted()
     return EXIT_OK
 

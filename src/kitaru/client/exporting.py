@@ -178,7 +178,8 @@ def _check_target(path: Path, *, overwrite: bool) -> None:
 
 def _taken(path: Path) -> KitaruUsageError:
     return KitaruUsageError(
-        f"{str(path)!r} is there already. Give another path, or `overwrite=True` to replace it."
+        f"{str(path)!r} is there already. Give another path, or `overwrite=True` (`--overwrite` on the"
+        f" command line) to replace it."
     )
 
 
