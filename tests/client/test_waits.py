@@ -149,8 +149,10 @@ def test_waits_that_cannot_be_answered_are_refused_by_name(client: KitaruClient)
         client.executions.input("zz", wait="review", value=1)
     handle.input("review", {"approved": True})
     handle.wait()
-    with pytest.raises(KitaruStateError, match=r"'review' of execution .* was answered by"):
-        client.executions.input(handle.exec_id, wait="review", value={"approved": False})
+    told = r"'review' of execution .* was answered by \S+ via 'handle \(pid \d+\)' at \d{4}-.* UTC; a wait"
+    for selector in ("review", "wait:review#1"):
+        with pytest.raises(KitaruStateError, match=told):
+            client.executions.input(handle.exec_id, wait=selector, value={"approved": False})
 
 
 def test_name_of_several_open_waits_is_ambiguous(client: KitaruClient) -> None:
@@ -163,6 +165,32 @@ def test_name_of_several_open_waits_is_ambiguous(client: KitaruClient) -> None:
     handle.input("vote-2", value=True)
     handle.input("vote", value=False)
     assert handle.wait() == [False, True]
+
+
+def test_answer_to_a_position_reads_no_other_waits(
+    client: KitaruClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = committee.run()
+    asked(handle, "vote-2")
+    read: list[Any] = []
+    store = client.executions._connection.store
+    list_waits = store.list_waits
+
+    def noted(exec_id: str, *, positions: Any = None) -> Any:
+        read.append(positions)
+        return list_waits(exec_id, positions=positions)
+
+    answering = client.executions._answering
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "list_waits", noted)
+        answering.answer(handle.exec_id, "0/wait:vote#1", True, via="test")
+        by_position = list(read)
+        read.clear()
+        answering.answer(handle.exec_id, "vote-2", False, via="test")
+
+    assert None not in by_position
+    assert read.count(None) <= 1
+    assert handle.wait() == [True, False]
 
 
 def test_replay_shows_its_origin_and_what_it_took_over(client: KitaruClient) -> None:

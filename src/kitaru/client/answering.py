@@ -11,7 +11,7 @@ from kitaru import schemas
 from kitaru.client.connection import Connection
 from kitaru.client.models import PendingWait
 from kitaru.client.reading import pending_wait_of
-from kitaru.clock import Clock, present_clock
+from kitaru.clock import Clock, present_clock, to_datetime
 from kitaru.errors import KitaruStateError, KitaruUsageError
 from kitaru.faults import fault
 from kitaru.ids import current_user
@@ -25,7 +25,7 @@ _ENDED = {
     WaitStatus.ANSWERED: "was answered",
     WaitStatus.ABORTED: "was aborted",
     WaitStatus.EXPIRED: "has expired",
-    WaitStatus.CLOSED: "is closed, because the execution has ended",
+    WaitStatus.CLOSED: "was closed",
 }
 
 
@@ -120,40 +120,44 @@ class Answering:
         return resolved
 
     def _open(self, exec_id: str) -> list[WaitRecord]:
-        return [
-            wait
-            for wait in self._connection.store.list_waits(exec_id)
-            if wait.kind is WaitKind.INPUT and wait.status is WaitStatus.OPEN
-        ]
+        return [wait for wait in self._connection.store.list_waits(exec_id) if _is_open(wait)]
 
     def _find(self, exec_id: str, selector: str) -> WaitRecord:
         if not isinstance(selector, str) or not selector:  # pyright: ignore[reportUnnecessaryIsInstance] - from user code
             message = f"expected `wait` to be the name or the id of a wait, got: {selector!r}"
             raise KitaruUsageError(message)
-        found = self._open(exec_id)
-        # A name that was used twice is also the id of the first of the two, which may be meant or not.
-        exact = [wait for wait in found if selector == wait.position] or [
-            wait for wait in found if selector in {wait.wait_id, wait.name}
+        # Positions always work, also among many; nothing else needs to be read for them.
+        at = self._connection.store.list_waits(exec_id, positions=[selector])
+        if at and _is_open(at[0]):
+            return at[0]
+        waits = [
+            wait
+            for wait in self._connection.store.list_waits(exec_id)
+            if wait.kind is WaitKind.INPUT
         ]
+        found = [wait for wait in waits if wait.status is WaitStatus.OPEN]
+        # A name that was used twice is also the id of the first of the two, which may be meant or not.
+        exact = [wait for wait in found if selector in (wait.wait_id, wait.name)]
         if len(exact) == 1:
             return exact[0]
         if exact:
             raise KitaruStateError(_several(exec_id, selector, exact))
-        raise KitaruStateError(self._why_none(exec_id, selector, found))
+        raise KitaruStateError(self._why_none(exec_id, selector, waits, found))
 
-    def _why_none(self, exec_id: str, selector: str, found: Sequence[WaitRecord]) -> str:
-        """Return why there is nothing to answer."""
-        closed = [
-            wait
-            for wait in self._connection.store.list_waits(exec_id)
-            if wait.kind is WaitKind.INPUT and selector in {wait.wait_id, wait.name}
-        ]
-        if closed and closed[-1].status is not WaitStatus.OPEN:
+    def _why_none(
+        self,
+        exec_id: str,
+        selector: str,
+        waits: Sequence[WaitRecord],
+        found: Sequence[WaitRecord],
+    ) -> str:
+        """Return why there is nothing to answer, although these waits are open or were."""
+        closed = [wait for wait in waits if selector in (wait.wait_id, wait.name, wait.position)]
+        if closed:
             wait = closed[-1]
-            by = f" by {wait.resolved_by}" if wait.resolved_by else ""
             return (
-                f"wait {wait.wait_id!r} of execution {exec_id!r} {_ENDED[wait.status]}{by}; a wait is"
-                f" answered once."
+                f"wait {wait.wait_id!r} of execution {exec_id!r} {_ended(wait)}; a wait is answered"
+                f" once."
             )
         if found:
             names = ", ".join(repr(wait.wait_id) for wait in found)
@@ -162,6 +166,18 @@ class Answering:
         return (
             f"execution {exec_id!r} is {status} and has no open wait {selector!r}, nor any other."
         )
+
+
+def _is_open(wait: WaitRecord) -> bool:
+    return wait.kind is WaitKind.INPUT and wait.status is WaitStatus.OPEN
+
+
+def _ended(wait: WaitRecord) -> str:
+    by = f" by {wait.resolved_by}" if wait.resolved_by else ""
+    via = f" via {wait.resolved_via!r}" if wait.resolved_via else ""
+    at = f" at {to_datetime(wait.resolved_at):%Y-%m-%d %H:%M:%S} UTC" if wait.resolved_at else ""
+    why = ", because its flow has ended or asks no more" if wait.status is WaitStatus.CLOSED else ""
+    return f"{_ENDED[wait.status]}{by}{via}{at}{why}"
 
 
 def _several(exec_id: str, selector: str, found: Sequence[WaitRecord]) -> str:

@@ -308,7 +308,7 @@ def pending_wait_of(wait: WaitRecord, flow: str) -> PendingWait:
         name=wait.name,
         question=wait.question,
         schema=None if wait.schema is None else json.loads(wait.schema),
-        metadata=json.loads(wait.metadata),
+        metadata={} if wait.metadata == "{}" else json.loads(wait.metadata),
         entered_waiting_at=to_datetime(wait.created_at),
         expires_at=_moment(wait.wake_at),
         exec_id=wait.exec_id,
