@@ -167,7 +167,7 @@ class Journal:
                 self._used.add(moved.position)
                 return Match(moved.position, moved)
             contradiction = None
-            if here is not None and self._is_for_this_place(here):
+            if here is not None and self._is_for_this_place(here, ordered=ordered):
                 self._used.add(position)
                 return Match(position, here)
             if here is not None and position not in self._unanswered:
@@ -181,7 +181,7 @@ class Journal:
             position = self._next_free(prefix, counted, ordinal)
             return Match(position, None, contradiction, earlier=self._open.get(position))
 
-    def _is_for_this_place(self, record: CallRecord) -> bool:
+    def _is_for_this_place(self, record: CallRecord, *, ordered: bool) -> bool:
         """Whether a record answers the call at its place whatever its arguments, contradicting nothing.
 
         A replay was given the value for this place; or it is a question that nobody has answered yet,
@@ -189,7 +189,8 @@ class Journal:
         """
         if record.status is CallStatus.OVERRIDDEN:
             return True
-        return record.position in self._unanswered
+        # In a task it may be another item's question, which someone may be answering right now.
+        return record.position in self._unanswered and ordered and record.ordered
 
     def _next_free(self, prefix: str, counted: str, ordinal: int) -> str:
         """Give out the first position from `ordinal` on that neither a record nor a call has."""
