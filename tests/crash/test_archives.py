@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,13 @@ def _points(case: Case, what: str, file: Path) -> list[tuple[str, int]]:
 
 
 def _check_is_whole(case: Case, expected: State) -> None:
-    assert case.state() == expected
+    state = case.state()
+    waits = {
+        exec_id: [replace(wait, asked_by="") for wait in found]
+        for exec_id, found in expected.waits.items()
+    }
+    # Which process had asked is left out of the file.
+    assert state in (expected, replace(expected, waits=waits))
     assert sorted(case.results()["part"]) == [200_000, 200_001]
     assert case.results()["whole"] == [400_001]
     check_files(case)

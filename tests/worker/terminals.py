@@ -16,6 +16,7 @@ from kitaru.worker.terminal import Terminal
 DEADLINE_SECONDS = 30.0  # only a test that fails gets there
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_BEGUN = re.compile(r"(?:\x1b(?:\[[0-9;?]*)?|\r)?\Z")
 
 
 class Person:
@@ -27,6 +28,7 @@ class Person:
         self._screen = os.fdopen(os.dup(self.theirs), "w", encoding="utf-8")
         self.terminal = Terminal(self._keyboard, self._screen)
         self.seen = ""
+        self._raw = ""
         self._read_up_to = 0
         self._is_open = True
 
@@ -64,8 +66,12 @@ class Person:
                 shown = self.seen[self._read_up_to :]
                 message = f"expected {text!r} on the terminal, which shows: {shown!r}"
                 raise AssertionError(message)
-            piece = os.read(self.ours, 65536).decode()
-            self.seen = _CONTROL.sub("", self.seen + piece).replace("\r\n", "\n")
+            self._raw += os.read(self.ours, 65536).decode()
+            # What a control sequence begins may be complete with the next piece; it is not text yet.
+            begun = _BEGUN.search(self._raw)
+            assert begun is not None
+            whole = self._raw[: begun.start()]
+            self.seen = _CONTROL.sub("", whole).replace("\r\n", "\n")
         start, self._read_up_to = self._read_up_to, found + len(text)
         return self.seen[start : self._read_up_to]
 
