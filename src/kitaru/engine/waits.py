@@ -240,7 +240,9 @@ def _answered(
         return found
     except BaseException as error:
         is_told_to_stop = run.signal is not None or run.is_losing_its_loop()
-        if not is_told_to_stop and not isinstance(error, RunnerSignal | KitaruBackendError):
+        # Nor may anything be recorded any more when the coroutine itself is being taken down.
+        is_the_end = isinstance(error, RunnerSignal | KitaruBackendError | GeneratorExit)
+        if not is_told_to_stop and not is_the_end:
             # The flow has stopped waiting: a timeout of its own, or another task was faster.
             yield from _abandon(call, wait, error)
         raise
@@ -275,7 +277,7 @@ def is_abandoned(record: CallRecord) -> bool:
     return record.failure is not None and record.failure.exception_type in _CANCELLATIONS
 
 
-_CANCELLATIONS = frozenset({"asyncio.exceptions.CancelledError", "builtins.GeneratorExit"})
+_CANCELLATIONS = frozenset({"asyncio.exceptions.CancelledError"})
 
 
 def _never_over(call: Call) -> Steps:
