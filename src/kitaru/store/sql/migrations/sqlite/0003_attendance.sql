@@ -1,0 +1,32 @@
+-- Who looks after executions while nobody watches. Moments and words are as in the tables before.
+
+-- Someone has stopped it by hand: it is pending, but only whoever asks for it by name goes on with it.
+ALTER TABLE execution ADD COLUMN held_at INTEGER
+CONSTRAINT held_while_pending CHECK (held_at IS NULL OR status = 'pending');
+
+-- How often a process was started for it since it was last claimed, and when the next one may be.
+ALTER TABLE execution ADD COLUMN launches INTEGER NOT NULL DEFAULT 0 CHECK (launches >= 0);
+ALTER TABLE execution ADD COLUMN launch_after INTEGER;
+
+DROP INDEX execution_pending;
+CREATE INDEX execution_pending ON execution (runnable_at, id)
+WHERE status = 'pending' AND held_at IS NULL;
+
+-- Processes that claim what is pending. `code_refs` is a JSON list of the flows that one has; NULL means any.
+CREATE TABLE worker (
+    owner TEXT NOT NULL PRIMARY KEY,
+    project TEXT NOT NULL,
+    stack TEXT NOT NULL,
+    code_refs TEXT,
+    concurrency INTEGER NOT NULL CHECK (concurrency > 0),
+    running INTEGER NOT NULL CHECK (running >= 0),
+    started_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Whether any row names a blob. Most values lie in their rows and cost these indexes nothing.
+CREATE INDEX execution_by_inputs_digest ON execution (inputs_digest) WHERE inputs_digest IS NOT NULL;
+CREATE INDEX execution_by_result_digest ON execution (result_digest) WHERE result_digest IS NOT NULL;
+CREATE INDEX call_by_inputs_digest ON call (inputs_digest) WHERE inputs_digest IS NOT NULL;
+CREATE INDEX call_by_output_digest ON call (output_digest) WHERE output_digest IS NOT NULL;
+CREATE INDEX artifact_by_value_digest ON artifact (value_digest) WHERE value_digest IS NOT NULL;
