@@ -23,6 +23,7 @@ GROUND = frozenset(
         "clock",
         "model",
         "figures",
+        "fleet",
         "statuses",
         "transitions",
         "retry",

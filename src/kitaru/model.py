@@ -116,6 +116,8 @@ class ExecutionRecord:
         status_reason: Why it is in this status, where the status alone does not say.
         origin_id: The execution that this one replays; it may have been deleted since.
         replay_plan: What of it runs again, as JSON values; `engine/replay.py` reads it.
+        held_at: When someone stopped it by hand; until it is asked for by name nobody goes on with it.
+        launches: How often a process was started for it since it was last claimed.
     """
 
     id: str
@@ -149,6 +151,8 @@ class ExecutionRecord:
     status_reason: str | None
     origin_id: str | None = None
     replay_plan: Mapping[str, object] | None = None
+    held_at: int | None = None
+    launches: int = 0
 
 
 @record
@@ -355,7 +359,8 @@ class Outcome:
     """How a claim of an execution ends.
 
     `completed` carries a result, `failed` a failure; `pending` gives the execution back for someone to
-    go on with, not before `runnable_at`. `pending` with a failure is an automatic retry: it spends one of
+    go on with, not before `runnable_at`; with `held_at`, only for whoever asks for it by name, because
+    someone has stopped it by hand. `pending` with a failure is an automatic retry: it spends one of
     `retries_left` and makes the failed calls at `reopen` pending. `waiting` parks it until one of the waits
     at `waits_for` is no longer open; if one is not open any more by now, it becomes `pending` instead.
     """
@@ -365,6 +370,7 @@ class Outcome:
     failure: FailureRecord | None = None
     reason: str | None = None
     runnable_at: int | None = None
+    held_at: int | None = None
     ended_at: int | None = None
     reopen: tuple[str, ...] = ()
     waits_for: tuple[str, ...] = ()

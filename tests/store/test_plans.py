@@ -28,8 +28,12 @@ WHOLE_TABLES = {
 SORTED = {
     "list_artifacts",
     "list_calls",
+    "claim_by_id",
+    "find_pending_by_id",
+    "list_lease_owners",
     "list_running",
     "list_unfinished",
+    "list_workers",
     "list_waits",
     "find_unfinished_in_tree",
     "find_unfinished_replay",
@@ -76,7 +80,16 @@ def test_statement_finds_its_rows_through_an_index(sqlite_store: SQLiteStore, na
         assert [step for step in steps if "TEMP B-TREE" in step] == []
 
 
-@pytest.mark.parametrize("name", ["claim_executions", "is_anything_claimable", "find_pending_ids"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "claim_executions",
+        "is_anything_claimable",
+        "find_pending_ids",
+        "is_anything_to_launch",
+        "reserve_launches",
+    ],
+)
 def test_what_may_be_claimed_is_found_in_its_order(sqlite_store: SQLiteStore, name: str) -> None:
     text = STATEMENTS[name].text
 

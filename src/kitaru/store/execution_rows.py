@@ -57,6 +57,8 @@ def execution_from_row(row: Row) -> ExecutionRecord:
         status_reason=row[34],
         origin_id=row[35],
         replay_plan=None if row[36] is None else _decode_spec(row[36]),
+        held_at=row[37],
+        launches=row[38],
     )
 
 

@@ -202,6 +202,7 @@ def _outcome_columns(outcome: Outcome, *, is_cancelled: bool) -> Row:
         None if failure is None else failure_to_json(failure),
         outcome.reason,
         outcome.runnable_at,
+        outcome.held_at if status is ExecutionStatus.PENDING else None,
         outcome.ended_at,
         spent_retries,
     )

@@ -10,26 +10,53 @@ from collections.abc import Sequence
 
 import msgspec
 
+from kitaru.fleet import ClaimFilter
 from kitaru.model import Claim, ExecutionRecord, HeldLease
 from kitaru.store.database import Session
 from kitaru.store.execution_rows import execution_from_row
+from kitaru.store.queries import Row
 from kitaru.store.waits import end_waits
 
 
-def is_anything_claimable(session: Session, now: int) -> bool:
+def is_anything_claimable(session: Session, now: int, where: ClaimFilter) -> bool:
     """Return whether a claim may win something, without asking for the right to write."""
-    return session.row("is_anything_claimable", now) is not None
+    return session.row("is_anything_claimable", now, *_filter_columns(where)) is not None
 
 
 def claim_executions(
-    session: Session, claim: Claim, now: int, limit: int, exec_ids: Sequence[str] | None
+    session: Session, claim: Claim, now: int, limit: int, where: ClaimFilter
 ) -> list[ExecutionRecord]:
-    """Take pending executions whose time has come, oldest first."""
-    rows = session.rows(
-        "claim_executions", claim.owner, claim.lease_expires_at, now, _json(exec_ids), limit
+    """Take pending executions that nobody holds and whose time has come, oldest first."""
+    return _won(
+        session.rows(
+            "claim_executions",
+            claim.owner,
+            claim.lease_expires_at,
+            now,
+            *_filter_columns(where),
+            limit,
+        )
     )
+
+
+def claim_by_id(
+    session: Session, claim: Claim, now: int, limit: int, exec_ids: Sequence[str]
+) -> list[ExecutionRecord]:
+    """Take those of these executions that are pending and whose time has come, held ones too."""
+    return _won(
+        session.rows(
+            "claim_by_id", claim.owner, claim.lease_expires_at, now, _json(exec_ids), limit
+        )
+    )
+
+
+def _won(rows: Sequence[Row]) -> list[ExecutionRecord]:
     # RETURNING promises no order.
     return sorted(map(execution_from_row, rows), key=lambda won: (won.runnable_at, won.id))
+
+
+def _filter_columns(where: ClaimFilter) -> Row:
+    return where.project, where.stack, _json(where.code_refs), _json(where.besides)
 
 
 def renew_leases(
@@ -57,7 +84,10 @@ def find_pending_ids(
     session: Session, now: int, limit: int, exec_ids: Sequence[str] | None
 ) -> list[str]:
     """Return what a claim would win now, the longest due first."""
-    rows = session.rows("find_pending_ids", now, _json(exec_ids), limit)
+    if exec_ids is None:
+        rows = session.rows("find_pending_ids", now, limit)
+    else:
+        rows = session.rows("find_pending_by_id", now, _json(exec_ids), limit)
     return [exec_id for (exec_id,) in rows]
 
 
@@ -66,11 +96,21 @@ def is_anything_reapable(session: Session, now: int) -> bool:
     return session.row("is_anything_reapable", now) is not None
 
 
+def list_lease_owners(session: Session) -> list[str]:
+    """Return who holds leases, each once."""
+    return [owner for (owner,) in session.rows("list_lease_owners")]
+
+
 def reap(
-    session: Session, now: int, dead_owners: Sequence[str], exec_ids: Sequence[str] | None
+    session: Session,
+    now: int,
+    dead_owners: Sequence[str],
+    exec_ids: Sequence[str] | None,
+    spared: str | None,
+    limit: int,
 ) -> list[ExecutionRecord]:
     """Take back executions whose runner is lost."""
-    rows = session.rows("reap_executions", now, _json(dead_owners), _json(exec_ids))
+    rows = session.rows("reap_executions", now, _json(dead_owners), _json(exec_ids), spared, limit)
     reaped = list(map(execution_from_row, rows))
     end_waits(session, [execution.id for execution in reaped if execution.status.is_finished])
     return sorted(reaped, key=lambda execution: (execution.created_at, execution.id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kitaru.figures import FlowFigures
+from kitaru.fleet import ClaimFilter, WorkerRecord
 from kitaru.model import (
     ArtifactRecord,
     AttemptRecord,
@@ -21,17 +22,21 @@ from kitaru.model import (
     MetadataRecord,
     NewExecution,
     Resolution,
+    WaitKind,
     WaitRecord,
     Write,
 )
-from kitaru.store import archive, executions, journal, logs, statistics, waits
+from kitaru.store import archive, attendance, executions, journal, logs, statistics, waits
+from kitaru.store.contract import ANY, NO_LIMIT
 from kitaru.store.database import Database
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
 from kitaru.store.leases import (
+    claim_by_id,
     claim_executions,
     find_pending_ids,
     is_anything_claimable,
     is_anything_reapable,
+    list_lease_owners,
     list_running,
     list_unfinished,
     reap,
@@ -81,13 +86,23 @@ class SqlStore:
         self._database.write(lambda session: executions.delete_execution(session, exec_id))
 
     def claim_executions(
-        self, claim: Claim, *, now: int, limit: int, exec_ids: Sequence[str] | None = None
+        self,
+        claim: Claim,
+        *,
+        now: int,
+        limit: int,
+        where: ClaimFilter = ANY,
+        exec_ids: Sequence[str] | None = None,
     ) -> list[ExecutionRecord]:
+        if exec_ids is not None:
+            return self._database.write(
+                lambda session: claim_by_id(session, claim, now, limit, exec_ids)
+            )
         # Idle workers ask all the time; they must not queue up for the write lock to learn nothing.
-        if not self._database.read(lambda session: is_anything_claimable(session, now)):
+        if not self._database.read(lambda session: is_anything_claimable(session, now, where)):
             return []
         return self._database.write(
-            lambda session: claim_executions(session, claim, now, limit, exec_ids)
+            lambda session: claim_executions(session, claim, now, limit, where)
         )
 
     def renew_leases(
@@ -103,14 +118,47 @@ class SqlStore:
     def list_unfinished(self, *, limit: int) -> list[ExecutionRecord]:
         return self._database.read(lambda session: list_unfinished(session, limit))
 
+    def list_lease_owners(self) -> list[str]:
+        return self._database.read(list_lease_owners)
+
     def reap(
-        self, *, now: int, dead_owners: Sequence[str], exec_ids: Sequence[str] | None = None
+        self,
+        *,
+        now: int,
+        dead_owners: Sequence[str],
+        exec_ids: Sequence[str] | None = None,
+        spared: str | None = None,
+        limit: int = NO_LIMIT,
     ) -> list[ExecutionRecord]:
         if not dead_owners and not self._database.read(
             lambda session: is_anything_reapable(session, now)
         ):
             return []
-        return self._database.write(lambda session: reap(session, now, dead_owners, exec_ids))
+        return self._database.write(
+            lambda session: reap(session, now, dead_owners, exec_ids, spared, limit)
+        )
+
+    def announce_worker(self, worker: WorkerRecord) -> None:
+        self._database.write(lambda session: attendance.announce_worker(session, worker))
+
+    def list_workers(self) -> list[WorkerRecord]:
+        return self._database.read(attendance.list_workers)
+
+    def forget_workers(self, owners: Sequence[str]) -> None:
+        self._database.write(lambda session: attendance.forget_workers(session, owners))
+
+    def reserve_launches(
+        self, *, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
+    ) -> list[str]:
+        if not self._database.read(
+            lambda session: attendance.is_anything_to_launch(session, now, due, stack, seen_since)
+        ):
+            return []
+        return self._database.write(
+            lambda session: attendance.reserve_launches(
+                session, now, due, stack, seen_since, pause, limit
+            )
+        )
 
     def commit(self, writes: Sequence[Write]) -> list[Committed]:
         # A run that goes on notices by itself that its row is gone; a new one would seem to succeed.
@@ -156,11 +204,22 @@ class SqlStore:
             lambda session: waits.resolve_wait(session, exec_id, position, resolution, now)
         )
 
-    def wake_due(self, *, now: int, limit: int, exec_ids: Sequence[str] | None = None) -> list[str]:
+    def wake_due(
+        self,
+        *,
+        now: int,
+        limit: int,
+        exec_ids: Sequence[str] | None = None,
+        kind: WaitKind | None = None,
+    ) -> list[str]:
         # As for claims: who watches asks all the time.
-        if not self._database.read(lambda session: waits.is_anything_due(session, now, exec_ids)):
+        if not self._database.read(
+            lambda session: waits.is_anything_due(session, now, exec_ids, kind)
+        ):
             return []
-        return self._database.write(lambda session: waits.wake_due(session, now, limit, exec_ids))
+        return self._database.write(
+            lambda session: waits.wake_due(session, now, limit, exec_ids, kind)
+        )
 
     def find_pending_ids(
         self, *, now: int, limit: int, exec_ids: Sequence[str] | None = None

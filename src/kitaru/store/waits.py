@@ -111,15 +111,23 @@ def resolve_wait(
     return wait_from_row(row)
 
 
-def is_anything_due(session: Session, now: int, exec_ids: Sequence[str] | None) -> bool:
+def is_anything_due(
+    session: Session, now: int, exec_ids: Sequence[str] | None, kind: WaitKind | None
+) -> bool:
     """Return whether a wait's moment has come, without asking for the right to write."""
-    return session.row("is_anything_due", now, _json(exec_ids)) is not None
+    return session.row("is_anything_due", now, _json(exec_ids), kind) is not None
 
 
-def wake_due(session: Session, now: int, limit: int, exec_ids: Sequence[str] | None) -> list[str]:
+def wake_due(
+    session: Session,
+    now: int,
+    limit: int,
+    exec_ids: Sequence[str] | None,
+    kind: WaitKind | None,
+) -> list[str]:
     """End the waits whose moment has come; return their executions, the most overdue first."""
     # RETURNING promises no order.
-    ended = sorted(session.rows("end_due_waits", now, _json(exec_ids), limit))
+    ended = sorted(session.rows("end_due_waits", now, _json(exec_ids), kind, limit))
     concerned = list(dict.fromkeys(exec_id for _, exec_id in ended))
     _wake(session, [(now, exec_id) for exec_id in concerned])
     return concerned

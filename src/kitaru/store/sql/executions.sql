@@ -6,7 +6,8 @@ SELECT
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan,
+    held_at, launches
 FROM execution
 WHERE id = :exec_id;
 
@@ -18,7 +19,8 @@ SELECT
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan,
+    held_at, launches
 FROM execution;
 
 -- name: find_execution_ids(prefix, beyond, limit)
@@ -91,6 +93,7 @@ SET
     cancel_requested_by = :requested_by,
     ended_at = CASE WHEN status = 'running' THEN NULL ELSE :now END,
     status_reason = CASE WHEN status = 'running' THEN status_reason END,
+    held_at = NULL,
     status = CASE WHEN status = 'running' THEN 'running' ELSE 'cancelled' END
 WHERE status IN ('pending', 'running', 'waiting')
     AND cancel_requested_at IS NULL

@@ -73,7 +73,7 @@ ON CONFLICT (execution_id, position, key) DO UPDATE SET value = excluded.value;
 INSERT INTO event (execution_id, kind, position, payload, created_at)
 VALUES (:exec_id, :kind, :position, :payload, :created_at);
 
--- name: record_outcome(status, result_codec, result_data, result_digest, result_size, failure, reason, runnable_at, ended_at, spent_retries, exec_id, epoch)!
+-- name: record_outcome(status, result_codec, result_data, result_digest, result_size, failure, reason, runnable_at, held_at, ended_at, spent_retries, exec_id, epoch)!
 -- End a claim.
 UPDATE execution
 SET
@@ -85,6 +85,7 @@ SET
     failure = :failure,
     status_reason = :reason,
     runnable_at = coalesce(:runnable_at, runnable_at),
+    held_at = :held_at,
     ended_at = CASE
         WHEN :status IN ('completed', 'failed', 'cancelled') THEN coalesce(:ended_at, cancel_requested_at)
     END,

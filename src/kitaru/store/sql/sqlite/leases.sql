@@ -1,14 +1,20 @@
 -- Lists of ids come as one JSON text, because SQLite has no arrays. The index is named where the planner,
 -- which keeps no statistics here, would take the one by status and sort everything that is pending.
 
--- name: is_anything_claimable(now)
+-- name: is_anything_claimable(now, project, stack, code_refs, besides)
 -- Whether it is worth asking for the right to write.
 SELECT 1
 FROM execution INDEXED BY execution_pending
-WHERE status = 'pending' AND runnable_at <= :now
+WHERE status = 'pending'
+    AND held_at IS NULL
+    AND runnable_at <= :now
+    AND (:project IS NULL OR project = :project)
+    AND (:stack IS NULL OR stack = :stack)
+    AND (:code_refs IS NULL OR code_ref IN (SELECT value FROM json_each(:code_refs)))
+    AND id NOT IN (SELECT value FROM json_each(:besides))
 LIMIT 1;
 
--- name: claim_executions(owner, lease_expires_at, now, exec_ids, limit)
+-- name: claim_executions(owner, lease_expires_at, now, project, stack, code_refs, besides, limit)
 -- The only door to `running`.
 UPDATE execution
 SET
@@ -17,13 +23,19 @@ SET
     lease_owner = :owner,
     lease_expires_at = :lease_expires_at,
     started_at = coalesce(started_at, :now),
-    status_reason = NULL
+    status_reason = NULL,
+    launches = 0,
+    launch_after = NULL
 WHERE id IN (
     SELECT id
     FROM execution INDEXED BY execution_pending
     WHERE status = 'pending'
+        AND held_at IS NULL
         AND runnable_at <= :now
-        AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))
+        AND (:project IS NULL OR project = :project)
+        AND (:stack IS NULL OR stack = :stack)
+        AND (:code_refs IS NULL OR code_ref IN (SELECT value FROM json_each(:code_refs)))
+        AND id NOT IN (SELECT value FROM json_each(:besides))
     ORDER BY runnable_at, id
     LIMIT :limit
 )
@@ -33,7 +45,39 @@ RETURNING
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan;
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan,
+    held_at, launches;
+
+-- name: claim_by_id(owner, lease_expires_at, now, exec_ids, limit)
+-- The same door for executions that someone asks for by name, held ones too.
+UPDATE execution
+SET
+    status = 'running',
+    epoch = epoch + 1,
+    lease_owner = :owner,
+    lease_expires_at = :lease_expires_at,
+    started_at = coalesce(started_at, :now),
+    status_reason = NULL,
+    held_at = NULL,
+    launches = 0,
+    launch_after = NULL
+WHERE id IN (
+    SELECT id
+    FROM execution
+    WHERE id IN (SELECT value FROM json_each(:exec_ids))
+        AND status = 'pending'
+        AND runnable_at <= :now
+    ORDER BY runnable_at, id
+    LIMIT :limit
+)
+RETURNING
+    id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at,
+    inputs_codec, inputs_data, inputs_digest, inputs_size,
+    result_codec, result_data, result_digest, result_size,
+    failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
+    cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan,
+    held_at, launches;
 
 -- name: renew_leases(lease_expires_at, owner, leases)
 -- Push the expiry of those leases, given as pairs of id and epoch, that this owner still has.
@@ -46,7 +90,7 @@ WHERE status = 'running'
     )
 RETURNING id, epoch, cancel_requested_at;
 
--- name: reap_executions(now, dead_owners, exec_ids)
+-- name: reap_executions(now, dead_owners, exec_ids, spared, limit)
 -- Take back what was lost: to be continued, or ended if that was asked for or has failed too often.
 UPDATE execution
 SET
@@ -70,23 +114,36 @@ SET
         ELSE 'its runner was lost ' || (recoveries + 1) || ' times, more often than `max_recoveries` ('
             || max_recoveries || ') allows'
     END
-WHERE status = 'running'
-    AND (lease_expires_at < :now OR lease_owner IN (SELECT value FROM json_each(:dead_owners)))
-    AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))
+WHERE id IN (
+    SELECT id
+    FROM execution
+    WHERE status = 'running'
+        AND lease_owner IS NOT :spared
+        AND (lease_expires_at < :now OR lease_owner IN (SELECT value FROM json_each(:dead_owners)))
+        AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))
+    LIMIT :limit
+)
 RETURNING
     id, project, flow, code_ref, code_root, code_hash, status, epoch, lease_owner, lease_expires_at,
     inputs_codec, inputs_data, inputs_digest, inputs_size,
     result_codec, result_data, result_digest, result_size,
     failure, stack, spec, tags, parent_id, parent_position, idempotency_key,
     cancel_requested_at, cancel_requested_by, recoveries, max_recoveries, retries_left,
-    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan;
+    runnable_at, created_at, started_at, ended_at, status_reason, origin_id, replay_plan,
+    held_at, launches;
 
--- name: find_pending_ids(now, exec_ids, limit)
+-- name: find_pending_ids(now, limit)
 -- What a claim would win now.
 SELECT id
 FROM execution INDEXED BY execution_pending
-WHERE status = 'pending'
-    AND runnable_at <= :now
-    AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))
+WHERE status = 'pending' AND held_at IS NULL AND runnable_at <= :now
+ORDER BY runnable_at, id
+LIMIT :limit;
+
+-- name: find_pending_by_id(now, exec_ids, limit)
+-- Which of these a claim would win now.
+SELECT id
+FROM execution
+WHERE id IN (SELECT value FROM json_each(:exec_ids)) AND status = 'pending' AND runnable_at <= :now
 ORDER BY runnable_at, id
 LIMIT :limit;

@@ -8,16 +8,17 @@ WHERE execution_id = :exec_id
     AND (:positions IS NULL OR position IN (SELECT value FROM json_each(:positions)))
 ORDER BY created_at, position;
 
--- name: is_anything_due(now, exec_ids)
+-- name: is_anything_due(now, exec_ids, kind)
 -- Whether it is worth asking for the right to write.
 SELECT 1
 FROM wait INDEXED BY wait_due
 WHERE status = 'open'
     AND wake_at <= :now
     AND (:exec_ids IS NULL OR execution_id IN (SELECT value FROM json_each(:exec_ids)))
+    AND (:kind IS NULL OR kind = :kind)
 LIMIT 1;
 
--- name: end_due_waits(now, exec_ids, limit)
+-- name: end_due_waits(now, exec_ids, kind, limit)
 -- End the waits whose moment has come, the most overdue first.
 UPDATE wait
 SET status = CASE WHEN kind = 'timer' THEN 'answered' ELSE 'expired' END, resolved_at = :now
@@ -27,6 +28,7 @@ WHERE (execution_id, position) IN (
     WHERE due.status = 'open'
         AND due.wake_at <= :now
         AND (:exec_ids IS NULL OR due.execution_id IN (SELECT value FROM json_each(:exec_ids)))
+        AND (:kind IS NULL OR due.kind = :kind)
     ORDER BY due.wake_at, due.execution_id, due.position
     LIMIT :limit
 )

@@ -1,45 +1,30 @@
-"""What the rest of Kitaru may ask of a store.
-
-A store keeps executions, their journals and what is written about them. It sees bytes and names, never a
-user's value. Three things fulfil this contract (SQLite, Postgres, the server over HTTP), and one
-conformance suite, `tests/store/`, holds them to the docstrings below, which are the specification.
-
-Rules for every method:
-
-* Calls are synchronous and may come from any thread; a store serialises what its database cannot.
-* A method that writes is atomic: it has happened entirely and is flushed to disk when it returns, or it
-  has not happened at all when it raises.
-* Drivers' exceptions come out as `KitaruBackendError` (`__cause__` is the driver's). Nothing else of a
-  driver leaks. A busy database is waited for, not reported.
-* `now` is the caller's clock in microseconds. Leases on one machine share that machine's clock.
-* Unknown ids raise `KitaruNotFoundError` where one thing is asked for (`get_…`), and give nothing where
-  several are (`list_…`, `find_…`).
-"""
+"""What a store does for executions, their leases and their journals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from kitaru.figures import FlowFigures
+from kitaru.fleet import (
+    ClaimFilter,
+)
 from kitaru.model import (
     ArtifactRecord,
     AttemptRecord,
-    Bundle,
     CallRecord,
     Claim,
     Committed,
-    EventRecord,
     ExecutionFilter,
     ExecutionRecord,
-    ExecutionStatus,
     HeldLease,
-    LogLine,
     MetadataRecord,
-    Resolution,
-    WaitRecord,
     Write,
 )
+
+ANY = ClaimFilter()
+"""Whatever is pending."""
+
+NO_LIMIT = 2**62
 
 
 class Executions(Protocol):
@@ -115,19 +100,27 @@ class Leases(Protocol):
     """Decide who runs what. `claim_executions` is the only door to `running`."""
 
     def claim_executions(
-        self, claim: Claim, *, now: int, limit: int, exec_ids: Sequence[str] | None = None
+        self,
+        claim: Claim,
+        *,
+        now: int,
+        limit: int,
+        where: ClaimFilter = ANY,
+        exec_ids: Sequence[str] | None = None,
     ) -> list[ExecutionRecord]:
         """Take up to `limit` pending executions whose `runnable_at` has come, oldest first.
 
-        Each becomes `running` with its epoch raised by one, this owner, this expiry, and `started_at`
-        if it had none. Two callers never get the same execution. The statement is the same that creates
-        an execution as claimed (`NewExecution.claim`).
+        Those that are held are left, unless they are asked for by id. Each becomes `running` with its
+        epoch raised by one, this owner, this expiry, and `started_at` if it had none. Two callers never
+        get the same execution. The statement is the same that creates an execution as claimed
+        (`NewExecution.claim`).
 
         Args:
             claim: Owner and expiry.
             now: The present moment.
             limit: At most so many.
-            exec_ids: Only these, if given.
+            where: What they must have in common.
+            exec_ids: Just these, if given; `where` does not count then.
         """
         ...
 
@@ -149,8 +142,18 @@ class Leases(Protocol):
         """Return up to `limit` executions that are not over, of any project, oldest first."""
         ...
 
+    def list_lease_owners(self) -> list[str]:
+        """Return who holds leases, each once."""
+        ...
+
     def reap(
-        self, *, now: int, dead_owners: Sequence[str], exec_ids: Sequence[str] | None = None
+        self,
+        *,
+        now: int,
+        dead_owners: Sequence[str],
+        exec_ids: Sequence[str] | None = None,
+        spared: str | None = None,
+        limit: int = NO_LIMIT,
     ) -> list[ExecutionRecord]:
         """Take back running executions whose lease expired before `now` or whose owner is known dead.
 
@@ -162,6 +165,8 @@ class Leases(Protocol):
             now: The present moment.
             dead_owners: Owners that no longer exist, whatever their expiry says.
             exec_ids: Only these, if given.
+            spared: Not this owner's: the caller knows itself to be alive.
+            limit: At most so many.
 
         Returns:
             The executions as they are now.
@@ -234,180 +239,4 @@ class Journal(Protocol):
             since: Only calls that ended at or after this moment.
             besides: Not those of this execution.
         """
-        ...
-
-
-class Waits(Protocol):
-    """Keep what executions wait for, and wake them."""
-
-    def list_waits(
-        self, exec_id: str, *, positions: Sequence[str] | None = None
-    ) -> list[WaitRecord]:
-        """Return an execution's waits of every kind and status, in the order in which they were asked.
-
-        Args:
-            exec_id: The execution.
-            positions: Only at these positions.
-        """
-        ...
-
-    def list_open_waits(
-        self, project: str, *, limit: int, after: tuple[int, str, str] | None = None
-    ) -> list[WaitRecord]:
-        """Return a project's open questions, oldest first by `(created_at, exec_id, position)`.
-
-        Args:
-            project: Only of this project's executions.
-            limit: At most so many.
-            after: The last key of the page before.
-        """
-        ...
-
-    def resolve_wait(
-        self, exec_id: str, position: str, resolution: Resolution, *, now: int
-    ) -> WaitRecord:
-        """Answer or abort an open question; the first one wins. A waiting execution becomes `pending`.
-
-        The answer is kept as it is given: whoever calls this has checked it against the schema. A
-        question whose `wake_at` has passed is still answered if nobody has noticed yet.
-
-        Raises:
-            KitaruNotFoundError: The execution has no wait there, or does not exist.
-            KitaruStateError: The wait is not an open question; the message says since when, and by whom.
-        """
-        ...
-
-    def wake_due(self, *, now: int, limit: int, exec_ids: Sequence[str] | None = None) -> list[str]:
-        """End open waits whose `wake_at` has come: timers are answered, questions expire.
-
-        Their executions, if `waiting`, become `pending`, runnable at once. Safe to repeat and to race.
-
-        Args:
-            now: The present moment.
-            limit: At most so many waits, the most overdue first.
-            exec_ids: Only of these executions.
-
-        Returns:
-            The ids of the executions concerned, each once.
-        """
-        ...
-
-    def find_pending_ids(
-        self, *, now: int, limit: int, exec_ids: Sequence[str] | None = None
-    ) -> list[str]:
-        """Return ids of pending executions whose `runnable_at` has come, the longest due first."""
-        ...
-
-    def get_statuses(self, exec_ids: Sequence[str]) -> dict[str, ExecutionStatus]:
-        """Return where these executions stand; those that do not exist are missing."""
-        ...
-
-
-class Archive(Protocol):
-    """Bring in what another store has exported."""
-
-    def import_executions(self, bundles: Sequence[Bundle]) -> None:
-        """Add finished executions with all their rows, exactly as they are, in one transaction.
-
-        Blobs must be there already. Parents stand before their children. A `parent_id` of an execution
-        that is neither in the bundles nor here is dropped, together with its `parent_position`; an
-        `idempotency_key` that is taken here is dropped.
-
-        Raises:
-            KitaruStateError: One of them is here already, or is not finished; nothing is written.
-        """
-        ...
-
-
-class Statistics(Protocol):
-    """Count and measure what has run."""
-
-    def measure_flows(
-        self, project: str, *, flow: str | None = None, since: int | None = None
-    ) -> list[FlowFigures]:
-        """Return the figures of each flow that has executions, by name.
-
-        What happens meanwhile may be counted in some figures and not in others.
-
-        Args:
-            project: Only of this project's executions.
-            flow: Only of this flow's.
-            since: Only of those that were created at this moment or later.
-        """
-        ...
-
-
-class Logs(Protocol):
-    """Keep what runs print and tell, for watching."""
-
-    def append_logs(self, lines: Sequence[LogLine]) -> None:
-        """Add log lines. Lines of unknown executions are dropped silently."""
-        ...
-
-    def list_logs(
-        self,
-        exec_id: str,
-        *,
-        positions: Sequence[str] | None = None,
-        after: int = 0,
-        limit: int | None = None,
-    ) -> list[tuple[int, LogLine]]:
-        """Return log lines with their cursor, oldest first.
-
-        Args:
-            exec_id: The execution.
-            positions: Only these calls'; the empty position is the flow's own body.
-            after: Only lines with a larger cursor.
-            limit: At most so many.
-        """
-        ...
-
-    def append_events(self, events: Sequence[tuple[str, EventRecord]]) -> None:
-        """Add events, each with its execution's id. Those of unknown executions are dropped silently."""
-        ...
-
-    def prune_events(self, exec_id: str, *, keep: int) -> None:
-        """Forget all but an execution's newest `keep` events; `divergence` events stay."""
-        ...
-
-    def list_events(
-        self, exec_id: str, *, after: int = 0, limit: int | None = None
-    ) -> list[tuple[int, EventRecord]]:
-        """Return events with their cursor, oldest first."""
-        ...
-
-
-class Writer(Protocol):
-    """The way of many runs' writes into one store; `JournalWriter` is it."""
-
-    def write(self, write: Write) -> Committed:
-        """Commit a write, perhaps together with others', and return what became of it."""
-        ...
-
-    def submit(self, write: Write, done: Callable[[Committed | BaseException], None]) -> None:
-        """As `write`, without waiting: `done` is called from another thread.
-
-        Writes handed over one after the other are committed in that order.
-        """
-        ...
-
-
-class Store(Executions, Leases, Journal, Waits, Archive, Statistics, Logs, Protocol):
-    """All of it, and a life of its own."""
-
-    @property
-    def url(self) -> str:
-        """Where it is, without credentials."""
-        ...
-
-    def list_blob_digests(self) -> list[str]:
-        """Return the digests of all blobs that executions, calls and artifacts name, in order."""
-        ...
-
-    def verify(self) -> list[str]:
-        """Return what is wrong with the stored data, one sentence each; an empty list is good news."""
-        ...
-
-    def close(self) -> None:
-        """Let go of every connection. A closed store opens again at its next use."""
         ...

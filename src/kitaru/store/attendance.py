@@ -1,0 +1,70 @@
+"""Who is there to run what is pending, and for what an attendant starts a process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kitaru.fleet import WorkerRecord
+from kitaru.store.database import Session
+from kitaru.store.rows import words_from_json, words_to_json
+
+
+def announce_worker(session: Session, worker: WorkerRecord) -> None:
+    """Say that a worker is there, or still there."""
+    session.run(
+        "announce_worker",
+        worker.owner,
+        worker.project,
+        worker.stack,
+        None if worker.code_refs is None else words_to_json(worker.code_refs),
+        worker.concurrency,
+        worker.running,
+        worker.started_at,
+        worker.seen_at,
+    )
+
+
+def list_workers(session: Session) -> list[WorkerRecord]:
+    """Return the workers that have announced themselves, the oldest first."""
+    return [
+        WorkerRecord(
+            owner=owner,
+            project=project,
+            stack=stack,
+            code_refs=None if code_refs is None else words_from_json(code_refs),
+            concurrency=concurrency,
+            running=running,
+            started_at=started_at,
+            seen_at=seen_at,
+        )
+        for (
+            owner,
+            project,
+            stack,
+            code_refs,
+            concurrency,
+            running,
+            started_at,
+            seen_at,
+        ) in session.rows("list_workers")
+    ]
+
+
+def forget_workers(session: Session, owners: Sequence[str]) -> None:
+    """Remove workers that have left."""
+    session.run_many("forget_worker", [(owner,) for owner in owners])
+
+
+def is_anything_to_launch(
+    session: Session, now: int, due: int, stack: str, seen_since: int
+) -> bool:
+    """Return whether a process is wanted, without asking for the right to write."""
+    return session.row("is_anything_to_launch", now, due, stack, seen_since) is not None
+
+
+def reserve_launches(
+    session: Session, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
+) -> list[str]:
+    """Return executions to start a process for, which nobody else does meanwhile."""
+    rows = session.rows("reserve_launches", now, due, stack, seen_since, pause, limit)
+    return [exec_id for _, exec_id in sorted(rows)]
