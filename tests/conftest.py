@@ -25,6 +25,9 @@ for _name in [name for name in os.environ if name.startswith("KITARU_")]:
 # fails, instead of writing into the developer's own store.
 os.environ["KITARU_CONFIG_PATH"] = str(Path(os.devnull) / "ask-for-the-fixture-config_dir")
 
+# Attendants inside the processes of tests would take up what those have left behind on purpose.
+os.environ["KITARU_ATTENDANT"] = "false"
+
 GRACE_SECONDS = 5.0  # a thread that has done its work still needs a moment to end
 _SERVANTS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 

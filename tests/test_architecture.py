@@ -45,7 +45,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "authoring": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"engine", "events"},
     "events": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"engine", "authoring"},
     "stacks": GROUND | SERVICES | {"store", "engine", "authoring", "events"},
-    "worker": GROUND | SERVICES | {"store", "engine", "authoring", "events", "stacks", "deploy"},
+    "worker": GROUND
+    | SERVICES
+    | {"store", "engine", "authoring", "events", "stacks", "deploy", "attendant"},
     "deploy": GROUND | SERVICES | {"store", "engine", "authoring", "events"},
     "attendant": GROUND | SERVICES | {"store", "engine", "stacks"},
     "wire": GROUND,
@@ -61,7 +63,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 MAY_IMPORT_LAZILY: dict[str, frozenset[str]] = {
     "authoring": frozenset({"client", "worker"}),
     "client": frozenset({"worker"}),
-    "cli": frozenset({"server", "worker"}),
+    "cli": frozenset({"server", "worker", "attendant"}),
     "mcp": frozenset({"server", "worker"}),
 }
 """What a room may import inside a function only."""

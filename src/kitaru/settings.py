@@ -53,6 +53,7 @@ class Settings:
         debug: Whether command-line errors come with a traceback.
         lease_seconds: How long a silent runner keeps its execution.
         lease_renew_seconds: How often a runner says that it is alive.
+        attendant: Whether processes in which flows run look after the other executions of their store.
         sources: For each field, where its value came from, in words.
     """
 
@@ -70,6 +71,7 @@ class Settings:
     debug: bool = False
     lease_seconds: float = 8.0  # three missed renewals before anyone may reap
     lease_renew_seconds: float = 2.0
+    attendant: bool = True
     sources: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
 
     def having(self, **arguments: object) -> Settings:
@@ -181,6 +183,26 @@ def environment() -> dict[str, str]:
         for name, value in sorted(os.environ.items())
         if name.startswith(_PREFIX) and value.strip()
     }
+
+
+def environment_of(given: Settings) -> dict[str, str]:
+    """Return the environment in which another process has these settings, with their secrets.
+
+    Whatever came from `configure()` or an argument is said there by a variable. Project files say the rest.
+    """
+    found = dict(os.environ)
+    for name, variable in VARIABLES.items():
+        value: object = getattr(given, name)
+        if value is not None and given.sources.get(name) != "default":
+            found[variable] = _text_of(value)
+    # Where it is by default depends on the folder that the other process is in.
+    for name in ("config_dir", "store_url", "artifact_store"):
+        found[VARIABLES[name]] = str(getattr(given, name))
+    return found
+
+
+def _text_of(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def unknown_variables() -> dict[str, str]:

@@ -83,6 +83,7 @@ FIELDS: dict[str, Field] = {
     "debug": _BOOL,
     "lease_seconds": _SPAN,
     "lease_renew_seconds": _SPAN,
+    "attendant": _BOOL,
 }
 
 

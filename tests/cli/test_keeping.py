@@ -113,6 +113,7 @@ def test_status_counts_what_is_kept(config_dir: Path, kitaru: Kitaru, store: Sto
           Open waits: none
 
         Environment
+          KITARU_ATTENDANT: false
           KITARU_CONFIG_PATH: {config_dir}
         """
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from kitaru import settings
 from kitaru.cli.output import OutputFormat, print_item, print_note, print_text
 from kitaru.client import Execution, ExecutionStatus, KitaruClient, shapes
 from kitaru.errors import KitaruBackendError, KitaruStateError, KitaruUsageError
@@ -92,7 +93,7 @@ def _go_on(
 
     with result_alone_on_stdout(output):
         pid = _continue(exec_id)
-    log = None if pid is None else str(worker.runner_log(exec_id))
+    log = None if pid is None else str(worker.runner_log(settings.current(), exec_id))
     if pid is not None:
         _wait_until_taken_up(client, [exec_id])
     execution = client.executions.get(exec_id)

@@ -123,6 +123,9 @@ def _follow_here(client: KitaruClient, exec_id: str, show: Show) -> Execution:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_to_go_on(client, exec_id)) from None
         is_here = worker.is_running_here(exec_id)
+        if not is_here and worker.was_interrupted():
+            # It has left between two looks.
+            raise KeyboardInterrupt(_how_to_go_on(client, exec_id))
         execution = follower.look()
         if execution.status.is_finished:
             return execution

@@ -63,6 +63,8 @@ class Services:
         feed: Takes what the runs tell those who watch.
         watcher: Notices answers.
         questions: Who is told of questions.
+        keeps_stacks: Whether flows that wait stay in this process for as long as they say. A process that
+            takes up whatever is pending need not: it comes back to them like any other.
     """
 
     store: Store
@@ -76,6 +78,7 @@ class Services:
     feed: Feed
     watcher: Watcher
     questions: Questions
+    keeps_stacks: bool = True
 
 
 class Questions(Protocol):
@@ -98,6 +101,7 @@ class Run:
         ending: The flow is over and its outcome is being committed; nothing can stop it any more.
         divergence: The error that the flow may have caught but cannot go on from.
         is_homeless: The event loop has ended under the flow.
+        is_held: Someone has stopped it by hand, and nobody is to go on with it unless asked to.
         flow_thread: The thread that a sync flow runs in.
         futures_exist: Whether arguments may contain futures.
         outstanding: Submitted calls that are not done.
@@ -129,6 +133,7 @@ class Run:
         self.outstanding: set[concurrent.futures.Future[Any]] = set()
         self.recorded_attempts: dict[str, list[AttemptRecord]] = {}
         self.is_homeless = False
+        self.is_held = False
         self.flow_thread: int | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.limit: asyncio.Timeout | None = None
@@ -237,8 +242,13 @@ class Run:
         """Act on a cancel request that was found in the store."""
         self.stop(CancelRequested(f"execution {self.exec_id!r} is being cancelled"))
 
-    def release(self) -> None:
-        """Give the execution back at the next boundary, for someone to go on with."""
+    def release(self, *, hold: bool = False) -> None:
+        """Give the execution back at the next boundary, for someone to go on with.
+
+        Args:
+            hold: Only for someone who asks for it by name.
+        """
+        self.is_held = hold
         self.stop(Suspend("released"))
 
     def lose(self) -> LeaseLost:

@@ -313,8 +313,12 @@ def _outcome_of(run: Run, error: BaseException) -> Outcome:
         case Suspend() if run.parking.left_for:
             return run.parking.outcome(run.parking.left_for)
         case Suspend():
+            now = run.clock.now()
             return Outcome(
-                status=ExecutionStatus.PENDING, reason="released", runnable_at=run.clock.now()
+                status=ExecutionStatus.PENDING,
+                reason="stopped by hand" if run.is_held else "released",
+                runnable_at=now,
+                held_at=now if run.is_held else None,
             )
         case _:
             return _failed(run, run.divergence or error)

@@ -224,7 +224,7 @@ def _answered(
     """Ask, and return the row once the wait is over; the run may have left the process by then."""
     run = call.scope.run
     running = call_record(call, CallStatus.RUNNING)
-    run.parking.block(call.scope, wait, timeout)
+    run.parking.block(call.scope, wait, timeout if run.services.keeps_stacks else 0.0)
     found: WaitRecord | None = None
     try:
         fault("wait.before_ask")

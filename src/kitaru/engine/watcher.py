@@ -90,6 +90,10 @@ class Watcher:
         """Whether an execution that has left this process is to come back to it."""
         return exec_id in self._away
 
+    def expects_any(self) -> bool:
+        """Whether any execution is to come back to this process."""
+        return bool(self._away)
+
     def poke(self) -> None:
         """Look at once."""
         self._look.set()

@@ -42,7 +42,7 @@ def claim_executions(
 def claim_by_id(
     session: Session, claim: Claim, now: int, limit: int, exec_ids: Sequence[str]
 ) -> list[ExecutionRecord]:
-    """Take those of these executions that are pending and whose time has come, held ones too."""
+    """Take those of these executions that are pending, also held ones and those whose time has not come."""
     return _won(
         session.rows(
             "claim_by_id", claim.owner, claim.lease_expires_at, now, _json(exec_ids), limit
@@ -104,13 +104,16 @@ def list_lease_owners(session: Session) -> list[str]:
 def reap(
     session: Session,
     now: int,
+    expired_before: int,
     dead_owners: Sequence[str],
     exec_ids: Sequence[str] | None,
     spared: str | None,
     limit: int,
 ) -> list[ExecutionRecord]:
     """Take back executions whose runner is lost."""
-    rows = session.rows("reap_executions", now, _json(dead_owners), _json(exec_ids), spared, limit)
+    rows = session.rows(
+        "reap_executions", now, expired_before, _json(dead_owners), _json(exec_ids), spared, limit
+    )
     reaped = list(map(execution_from_row, rows))
     end_waits(session, [execution.id for execution in reaped if execution.status.is_finished])
     return sorted(reaped, key=lambda execution: (execution.created_at, execution.id))

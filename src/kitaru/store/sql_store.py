@@ -126,16 +126,18 @@ class SqlStore:
         *,
         now: int,
         dead_owners: Sequence[str],
+        expired_before: int | None = None,
         exec_ids: Sequence[str] | None = None,
         spared: str | None = None,
         limit: int = NO_LIMIT,
     ) -> list[ExecutionRecord]:
+        before = now if expired_before is None else expired_before
         if not dead_owners and not self._database.read(
-            lambda session: is_anything_reapable(session, now)
+            lambda session: is_anything_reapable(session, before)
         ):
             return []
         return self._database.write(
-            lambda session: reap(session, now, dead_owners, exec_ids, spared, limit)
+            lambda session: reap(session, now, before, dead_owners, exec_ids, spared, limit)
         )
 
     def announce_worker(self, worker: WorkerRecord) -> None:

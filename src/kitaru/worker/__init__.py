@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kitaru.stacks import runner_log
+from kitaru.worker.interrupt import was_interrupted
 from kitaru.worker.local import LocalRun, LocalRunner
 from kitaru.worker.recovery import (
     Interrupted,
@@ -20,7 +22,6 @@ from kitaru.worker.resuming import (
     continue_detached,
     replay_execution,
     resume_execution,
-    runner_log,
 )
 from kitaru.worker.runners import local_runner
 from kitaru.worker.sweep import SweepResult, sweep
@@ -49,4 +50,5 @@ __all__ = [
     "start",
     "sweep",
     "wait_for",
+    "was_interrupted",
 ]

@@ -66,6 +66,11 @@ def install() -> None:
     _state.installed = True
 
 
+def disown() -> None:
+    """Leave Ctrl-C to this process's own handler from now on."""
+    _state.installed = True
+
+
 def was_interrupted() -> bool:
     """Whether Ctrl-C has asked the runs of this process to stop."""
     return _state.interrupted
@@ -85,7 +90,7 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     _state.interrupted = True
     _say(f"Interrupted: {_prospect(running)}. Press Ctrl-C again to end at once.")
     for local in running:
-        local.run.release()
+        local.run.release(hold=True)
 
 
 def _prospect(running: Sequence[LocalRun]) -> str:

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.clock import MICROSECONDS, SYSTEM_CLOCK, Clock
 from kitaru.engine.feed import Feed
 from kitaru.engine.flusher import Flusher
 from kitaru.engine.lease import LeaseKeeper
@@ -38,6 +38,7 @@ from kitaru.worker.desk import Desk
 from kitaru.worker.reporting import Observation
 
 if TYPE_CHECKING:
+    from kitaru.attendant import Attendant
     from kitaru.engine.journal import OnDivergence
     from kitaru.settings import Settings
     from kitaru.store.contract import Store
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 # Threads for what would block an event loop: blob reads, cache look-ups.
 _BLOCKING_THREADS = 4
+# A run that broke is not taken up before so many seconds, unless someone asks for it.
+_LONGEST_DELAY_SECONDS = 300.0
 _RELEASED = Outcome(status=ExecutionStatus.PENDING, reason="released")
 
 
@@ -73,7 +76,9 @@ class LocalRun:
 class LocalRunner:
     """Starts runs and knows those in flight."""
 
-    def __init__(self, settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Clock = SYSTEM_CLOCK, keeps_stacks: bool = True
+    ) -> None:
         from kitaru.blobs import open_blobs
         from kitaru.store import open_store
 
@@ -100,7 +105,9 @@ class LocalRunner:
             feed=Feed(self.store, clock=clock),
             watcher=Watcher(self.store, clock),
             questions=self._desk,
+            keeps_stacks=keeps_stacks,
         )
+        self._attendant: Attendant | None = None
         # As many as there are flows: a flow may wait for another.
         self._threads = Pool(sys.maxsize, name="kitaru-flow")
         self._lock = threading.RLock()  # an interrupt may strike while it is held
@@ -139,6 +146,7 @@ class LocalRunner:
             self._runs[execution.id] = local
         self.services.leases.hold(run, trusted_until)
         self._flusher.wake()
+        self._attend()
         interrupt.install()
         logger.info(
             "execution started",
@@ -263,7 +271,8 @@ class LocalRunner:
         )
         if failed and outcome.failure is not None:
             local.observation.failed(outcome.failure)
-        if outcome.status is ExecutionStatus.WAITING and not interrupt.was_interrupted():
+        comes_back = self.services.keeps_stacks and not interrupt.was_interrupted()
+        if outcome.status is ExecutionStatus.WAITING and comes_back:
             # Bound to what going on takes, not to the run: one that waits for months holds no journal.
             go_on = functools.partial(
                 self._bring_back, local.exec_id, local.code, local.on_divergence, local.run.loop
@@ -299,7 +308,8 @@ class LocalRunner:
         """End a run that has no outcome: its lease or its store was lost, or its code could not be had."""
         self._forget(local)
         if not isinstance(error, LeaseLost):
-            self._give_back(local.run)
+            # What keeps this process from going on may well keep the next one from it.
+            self._give_back(local.run, min(2.0 ** min(local.run.epoch, 10), _LONGEST_DELAY_SECONDS))
             local.observation.broken(error)
         logger.error(
             "execution %s of flow %s could not go on",
@@ -310,10 +320,26 @@ class LocalRunner:
         )
         local.finished.set_exception(error)
 
-    def _give_back(self, run: Run) -> None:
+    def _attend(self) -> None:
+        """Look after the other executions of the store, as long as there are runs in this process."""
+        if not self.settings.attendant or self.services.clock is not SYSTEM_CLOCK:
+            return
+        if self._attendant is None:
+            from kitaru.worker.attending import embedded_attendant
+
+            with self._lock:
+                if self._attendant is None:
+                    self._attendant = embedded_attendant(self)
+        self._attendant.start()
+
+    def _give_back(self, run: Run, delay_seconds: float = 0.0) -> None:
         """Make the execution pending again, if the store can be reached; else its lease runs out."""
+        now = run.clock.now()
         outcome = Outcome(
-            status=ExecutionStatus.PENDING, reason="released", runnable_at=run.clock.now()
+            status=ExecutionStatus.PENDING,
+            reason="released",
+            runnable_at=now + round(delay_seconds * MICROSECONDS),
+            held_at=now if run.is_held else None,
         )
         entry = JournalEntry(exec_id=run.exec_id, epoch=run.epoch, outcome=outcome)
         try:
@@ -334,6 +360,8 @@ class LocalRunner:
 
     def close(self) -> None:
         """End the background threads; only for tests and for processes without runs in flight."""
+        if self._attendant is not None:
+            self._attendant.stop()
         self.services.leases.stop()
         self.services.watcher.stop()
         self._desk.stop()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kitaru import settings
@@ -13,6 +10,7 @@ from kitaru.clock import to_datetime
 from kitaru.engine.owner import Owner
 from kitaru.errors import KitaruStateError
 from kitaru.model import ExecutionStatus, WaitKind, WaitStatus
+from kitaru.stacks import LocalStack
 from kitaru.transitions import refuse
 from kitaru.worker.recovery import adopt, continue_here, load_flow
 from kitaru.worker.runners import all_runners, local_runner
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 # A process that holds the flow's stack takes up an answer within 0.1 s, one that has let it go within 0.3 s.
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
-# On Windows, a process of the same console would end with it; elsewhere the session of its own is enough.
-_DETACHED: int = getattr(subprocess, "DETACHED_PROCESS", 0)
 
 
 def resume_execution(exec_id: str) -> ExecutionRecord:
@@ -127,23 +123,7 @@ def continue_detached(exec_id: str) -> int | None:
         return None
     # Fails here, where someone looks, rather than there.
     load_flow(runner.store.get_execution(exec_id))
-    file = runner_log(exec_id)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter, with an id from the store
-            [sys.executable, "-m", "kitaru.worker", "--once", exec_id],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            creationflags=_DETACHED,
-        )
-    return process.pid
-
-
-def runner_log(exec_id: str) -> Path:
-    """Return the file that processes write to which `continue_detached` starts for an execution."""
-    return settings.current().config_dir / "runners" / f"{exec_id}.log"
+    return LocalStack(present).launch(exec_id)
 
 
 def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
@@ -166,7 +146,8 @@ def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
 
 def run_once(exec_id: str) -> ExecutionRecord:
     """Continue one execution here and wait until it is over or has left; then what waited for its end."""
-    runner = local_runner(settings.current())
+    # It leaves at once when it waits: whoever brings the answer starts the next process.
+    runner = local_runner(settings.current(), keeps_stacks=False)
     execution = runner.store.get_execution(exec_id)
     while True:
         local = adopt(runner, execution)

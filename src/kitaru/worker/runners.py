@@ -19,10 +19,11 @@ _runners: dict[tuple[object, ...], LocalRunner] = {}
 _runners_lock = threading.Lock()
 
 
-def local_runner(settings: Settings) -> LocalRunner:
+def local_runner(settings: Settings, *, keeps_stacks: bool = True) -> LocalRunner:
     """Return this process's runner for a store, always the same for the same settings.
 
-    A forked child gets runners of its own: threads and leases do not survive a fork.
+    Whoever asks first decides whether flows that wait stay in the process (`Services.keeps_stacks`). A
+    forked child gets runners of its own: threads and leases do not survive a fork.
     """
     clock = present_clock()
     key = (
@@ -34,13 +35,16 @@ def local_runner(settings: Settings) -> LocalRunner:
         settings.capture_logs,
         settings.lease_seconds,
         settings.lease_renew_seconds,
+        settings.attendant,
     )
     runner = _runners.get(key)
     if runner is None:
         with _runners_lock:
             runner = _runners.get(key)
             if runner is None:
-                runner = _runners[key] = LocalRunner(settings, clock=clock)
+                runner = _runners[key] = LocalRunner(
+                    settings, clock=clock, keeps_stacks=keeps_stacks
+                )
                 interrupt.watch(all_in_flight)
     return runner
 

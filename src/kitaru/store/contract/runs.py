@@ -110,7 +110,7 @@ class Leases(Protocol):
     ) -> list[ExecutionRecord]:
         """Take up to `limit` pending executions whose `runnable_at` has come, oldest first.
 
-        Those that are held are left, unless they are asked for by id. Each becomes `running` with its
+        Those that are asked for by id may also be held or not due yet. Each becomes `running` with its
         epoch raised by one, this owner, this expiry, and `started_at` if it had none. Two callers never
         get the same execution. The statement is the same that creates an execution as claimed
         (`NewExecution.claim`).
@@ -151,6 +151,7 @@ class Leases(Protocol):
         *,
         now: int,
         dead_owners: Sequence[str],
+        expired_before: int | None = None,
         exec_ids: Sequence[str] | None = None,
         spared: str | None = None,
         limit: int = NO_LIMIT,
@@ -164,6 +165,7 @@ class Leases(Protocol):
         Args:
             now: The present moment.
             dead_owners: Owners that no longer exist, whatever their expiry says.
+            expired_before: Leases that ran out before this moment, if not before `now`.
             exec_ids: Only these, if given.
             spared: Not this owner's: the caller knows itself to be alive.
             limit: At most so many.

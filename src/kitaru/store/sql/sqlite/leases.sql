@@ -49,7 +49,7 @@ RETURNING
     held_at, launches;
 
 -- name: claim_by_id(owner, lease_expires_at, now, exec_ids, limit)
--- The same door for executions that someone asks for by name, held ones too.
+-- The same door for executions that someone asks for by name: those that are held or delayed, too.
 UPDATE execution
 SET
     status = 'running',
@@ -64,9 +64,7 @@ SET
 WHERE id IN (
     SELECT id
     FROM execution
-    WHERE id IN (SELECT value FROM json_each(:exec_ids))
-        AND status = 'pending'
-        AND runnable_at <= :now
+    WHERE id IN (SELECT value FROM json_each(:exec_ids)) AND status = 'pending'
     ORDER BY runnable_at, id
     LIMIT :limit
 )
@@ -90,7 +88,7 @@ WHERE status = 'running'
     )
 RETURNING id, epoch, cancel_requested_at;
 
--- name: reap_executions(now, dead_owners, exec_ids, spared, limit)
+-- name: reap_executions(now, expired_before, dead_owners, exec_ids, spared, limit)
 -- Take back what was lost: to be continued, or ended if that was asked for or has failed too often.
 UPDATE execution
 SET
@@ -119,7 +117,7 @@ WHERE id IN (
     FROM execution
     WHERE status = 'running'
         AND lease_owner IS NOT :spared
-        AND (lease_expires_at < :now OR lease_owner IN (SELECT value FROM json_each(:dead_owners)))
+        AND (lease_expires_at < :expired_before OR lease_owner IN (SELECT value FROM json_each(:dead_owners)))
         AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))
     LIMIT :limit
 )

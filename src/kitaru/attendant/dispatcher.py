@@ -1,0 +1,92 @@
+"""Has pending executions run that nobody takes up, by starting a process for each through its stack."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from kitaru.clock import MICROSECONDS, Clock
+from kitaru.engine.owner import Owner
+from kitaru.fleet import WorkerRecord
+from kitaru.stacks import Stack
+from kitaru.store.contract import Store
+
+logger = logging.getLogger(__name__)
+
+WORKER_SILENCE_SECONDS = 10.0
+"""A worker that has not been seen for so long is not counted on; it says every 2 s that it is there."""
+
+# One that died elsewhere, or whose death nobody saw, is forgotten after a day.
+_FORGOTTEN_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dispatcher:
+    """Starts processes for executions that are pending and that no worker serves.
+
+    Attributes:
+        stack: Where the processes run.
+        interval_seconds: How often to look.
+        grace_seconds: How long whoever else is there has to take an execution up first: the process that it
+            has left, a worker, the one who gave the answer.
+        retry_seconds: If no process takes an execution up, the next one is started after so long, and then
+            after twice as long each time. Its code may be gone; it stays pending.
+        most: How many processes run at once.
+    """
+
+    store: Store
+    clock: Clock
+    stack: Stack
+    interval_seconds: float = 0.5
+    grace_seconds: float = 0.5
+    retry_seconds: float = 10.0
+    most: int = 4
+    name: str = "dispatcher"
+
+    def run_once(self) -> bool:
+        """Start processes for a batch of executions.
+
+        Durability: an execution is reserved in one transaction before its process is started. If the
+        attendant dies in between, the next launch comes after `retry_seconds`.
+        """
+        now = self.clock.now()
+        self._forget_the_dead(now)
+        free = self.most - self.stack.count()
+        if free <= 0:
+            return False
+        reserved = self.store.reserve_launches(
+            now=now,
+            due=now - _micros(self.grace_seconds),
+            stack=self.stack.name,
+            seen_since=now - _micros(WORKER_SILENCE_SECONDS),
+            pause=_micros(self.retry_seconds),
+            limit=free,
+        )
+        for exec_id in reserved:
+            pid = self.stack.launch(exec_id)
+            logger.info(
+                "process %d was started for execution %s",
+                pid,
+                exec_id,
+                extra={"action": "launch", "exec_id": exec_id},
+            )
+        return False
+
+    def _forget_the_dead(self, now: int) -> None:
+        long_ago = now - _micros(_FORGOTTEN_SECONDS)
+        dead = [
+            worker.owner
+            for worker in self.store.list_workers()
+            if worker.seen_at < long_ago or _is_dead(worker)
+        ]
+        if dead:
+            self.store.forget_workers(dead)
+
+
+def _is_dead(worker: WorkerRecord) -> bool:
+    owner = Owner.parse(worker.owner)
+    return owner is not None and owner.is_dead()
+
+
+def _micros(seconds: float) -> int:
+    return round(seconds * MICROSECONDS)

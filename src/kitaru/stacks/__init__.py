@@ -1,0 +1,8 @@
+"""Where executions run. Every stack starts the same command: `python -m kitaru.worker --once EXEC_ID`."""
+
+from __future__ import annotations
+
+from kitaru.stacks.contract import Stack
+from kitaru.stacks.local import LocalStack, runner_log
+
+__all__ = ["LocalStack", "Stack", "runner_log"]

@@ -1,0 +1,29 @@
+"""What an attendant asks of a stack."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Stack(Protocol):
+    """A place where a process can be started for an execution.
+
+    Starting two for one execution is harmless: both claim it, and one loses.
+    """
+
+    @property
+    def name(self) -> str:
+        """The stack's name, as executions have it."""
+        ...
+
+    def launch(self, exec_id: str) -> int:
+        """Start a process that claims this execution, and return its id.
+
+        Raises:
+            KitaruBackendError: None can be started now.
+        """
+        ...
+
+    def count(self) -> int:
+        """Return how many processes that were started through this object still run."""
+        ...
