@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kitaru.model import record
+from kitaru.clock import MICROSECONDS
+from kitaru.model import ExecutionRecord, record
+
+WORKER_SILENCE = 10 * MICROSECONDS
+"""A worker not seen for so many microseconds is not counted on; it says every 2 s that it is there."""
 
 
 @record
@@ -44,3 +48,12 @@ class WorkerRecord:
     running: int
     started_at: int
     seen_at: int
+
+    def serves(self, execution: ExecutionRecord, *, now: int) -> bool:
+        """Whether it will take an execution up, as soon as it has room for it."""
+        return (
+            self.seen_at >= now - WORKER_SILENCE
+            and self.project == execution.project
+            and self.stack == execution.stack
+            and (self.code_refs is None or execution.code_ref in self.code_refs)
+        )

@@ -111,6 +111,8 @@ def test_status_counts_what_is_kept(config_dir: Path, kitaru: Kitaru, store: Sto
           Stack: local
           Executions: 1 running, 1 completed
           Open waits: none
+          Attendant: none (`kitaru up --background` starts one)
+          Workers: none
 
         Environment
           KITARU_ATTENDANT: false

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 from kitaru.clock import MICROSECONDS, Clock
 from kitaru.engine.owner import Owner
-from kitaru.fleet import WorkerRecord
+from kitaru.fleet import WORKER_SILENCE, WorkerRecord
 from kitaru.stacks import Stack
 from kitaru.store.contract import Store
 
 logger = logging.getLogger(__name__)
 
-WORKER_SILENCE_SECONDS = 10.0
-"""A worker that has not been seen for so long is not counted on; it says every 2 s that it is there."""
-
-# One that died elsewhere, or whose death nobody saw, is forgotten after a day.
+# A worker that died elsewhere, or whose death nobody saw, is forgotten after a day.
 _FORGOTTEN_SECONDS = 24 * 3600.0
 
 
@@ -58,7 +55,7 @@ class Dispatcher:
             now=now,
             due=now - _micros(self.grace_seconds),
             stack=self.stack.name,
-            seen_since=now - _micros(WORKER_SILENCE_SECONDS),
+            seen_since=now - WORKER_SILENCE,
             pause=_micros(self.retry_seconds),
             limit=free,
         )

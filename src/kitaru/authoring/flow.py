@@ -84,6 +84,11 @@ class Flow(Generic[P, R]):
         return self._code_root
 
     @property
+    def options(self) -> RunOptions:
+        """What the decorator says of options that `.run()` leaves open."""
+        return self._options
+
+    @property
     def max_recoveries(self) -> int:
         """After how many lost runners an execution is failed."""
         return self._max_recoveries

@@ -25,6 +25,7 @@ from kitaru.model import (
     CallRecord,
     CallStatus,
     Committed,
+    ExecutionRecord,
     ExecutionStatus,
     NewExecution,
 )
@@ -157,6 +158,29 @@ def new_execution(
         created_at=runner.services.clock.now(),
         claim=runner.services.leases.claim(),
     )
+
+
+def submit_detached(
+    flow: Flow[..., Any], arguments: Mapping[str, Any], options: Mapping[str, Any]
+) -> ExecutionRecord:
+    """Create an execution that is left to whoever takes it up, and return it as it is.
+
+    If there is one with the same idempotency key, that one is returned.
+
+    Durability: one commit.
+    """
+    from kitaru.worker.runners import local_runner
+
+    present = settings.current()
+    runner = local_runner(present)
+    taken = flow.options.overridden_by(dict(options))
+    bound = flow.binder.bind((), dict(arguments))
+    new = replace(new_execution(runner, present, flow, bound, taken), claim=None)
+    fault("execution.before_create")
+    result = runner.services.writer.write(new)
+    fault("execution.after_create")
+    assert result.execution is not None  # noqa: S101 - a NewExecution without a parent has a row
+    return result.execution
 
 
 def create_and_start(

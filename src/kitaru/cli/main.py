@@ -25,12 +25,15 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 # What was answered just now is about to be taken up, and no interruption to be told of.
-_QUIET = frozenset({"executions.input"})
+_QUIET = frozenset({"executions.input", "worker", "up"})
 
 _COMMANDS = {
     "init": "Make a project: runs started below the folder are kept in it.",
     "run": "Run a flow here and print its result.",
-    "status": "Show what is kept, and where.",
+    "worker": "Run what is pending here, until it is told to stop.",
+    "up": "Look after the store's executions, until Ctrl-C or in the background.",
+    "down": "Stop the attendant that `up` started.",
+    "status": "Show what is kept, where, and who looks after it.",
     "info": "Show the installation, for a bug report.",
 }
 _GROUPS = {
@@ -134,7 +137,7 @@ def _tell(command: str, error: BaseException, *, as_json: bool) -> int:
         # Whoever read our output has seen enough; Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_PIPE_CLOSED
-    if _debugging():
+    if debugging():
         import traceback
 
         traceback.print_exception(error)
@@ -156,14 +159,15 @@ def _tell(command: str, error: BaseException, *, as_json: bool) -> int:
 
 def _configure_logging() -> None:
     """Keep Kitaru's own records to itself; the commands tell what people need to know."""
-    handler = logging.StreamHandler() if _debugging() else logging.NullHandler()
+    handler = logging.StreamHandler() if debugging() else logging.NullHandler()
     own = logging.getLogger("kitaru")
     if not own.handlers:
         own.addHandler(handler)
-        own.setLevel(logging.DEBUG if _debugging() else logging.NOTSET)
+        own.setLevel(logging.DEBUG if debugging() else logging.NOTSET)
 
 
-def _debugging() -> bool:
+def debugging() -> bool:
+    """Whether someone looks for a mistake of Kitaru's own."""
     from kitaru import settings
 
     try:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from kitaru import settings
 from kitaru.cli.output import OutputFormat, print_item, print_text
 from kitaru.client import Execution
 from kitaru.errors import KitaruNotFoundError, KitaruUsageError
@@ -19,6 +20,7 @@ def run(
     inputs: Annotated[str | None, Parameter(name="--input")] = None,
     stack: str | None = None,
     idempotency_key: str | None = None,
+    detach: Annotated[bool, Parameter(negative=())] = False,
     output: OutputFormat = "text",
 ) -> None:
     """Run a flow here and print its result.
@@ -30,6 +32,7 @@ def run(
         inputs: Its arguments as a JSON object, or `@file` with one.
         stack: Where it runs.
         idempotency_key: Return the execution that was started with this key before, if there is one.
+        detach: Do not run it here: leave it to a worker, or to a process started for it, and return.
     """
     from kitaru import worker
     from kitaru.cli.progress import follow_here, result_alone_on_stdout
@@ -38,10 +41,34 @@ def run(
     options = {"stack": stack, "idempotency_key": idempotency_key}
     given = {name: value for name, value in options.items() if value is not None}
     arguments = arguments_of(inputs, "--input")
+    if detach:
+        with result_alone_on_stdout(output):
+            exec_id = worker.start_detached(_load_flow(target), arguments, **given)
+            pid = worker.continue_detached(exec_id)
+        show_detached(exec_id, pid, output)
+        return
     with result_alone_on_stdout(output):
         flow = _load_flow(target)
         [execution] = follow_here(KitaruClient(), lambda: [worker.start(flow, arguments, **given)])
     show_end("run", execution, output)
+
+
+def show_detached(exec_id: str, pid: int | None, output: OutputFormat) -> None:
+    """Print which execution was started, and who runs it."""
+    from kitaru import worker
+    from kitaru.client import KitaruClient, shapes
+
+    execution = KitaruClient().executions.get(exec_id)
+    log = None if pid is None else str(worker.runner_log(settings.current(), exec_id))
+    if output == "json":
+        print_item(
+            "run", {**shapes.execution_summary(execution), "runner_pid": pid, "runner_log": log}
+        )
+        return
+    print_text(f"Started execution: {exec_id}")
+    if pid is not None:
+        print_text(f"  Run by: process {pid}, which writes to {log}")
+    print_text(f"  Watch it: kitaru executions watch {exec_id}")
 
 
 def show_end(command: str, execution: Execution, output: OutputFormat) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from kitaru import settings
 from kitaru.cli.output import OutputFormat, print_item, print_text, snapshot
 from kitaru.client import ExecutionStatus, KitaruClient
+from kitaru.clock import to_datetime
 from kitaru.errors import KitaruBackendError
 
 
@@ -26,6 +27,8 @@ def status(*, output: OutputFormat = "text") -> None:
         "Stack": found["active_stack"],
         "Executions": executions_text(found),
         "Open waits": _waits_text(found),
+        "Attendant": _attendant_text(found),
+        "Workers": _workers_text(found),
     }
     print_text(snapshot("Kitaru status", facts))
     if found["environment"]:
@@ -46,6 +49,45 @@ def _waits_text(found: dict[str, Any]) -> str:
     if count is None:
         return "not known"
     return f"{count} (answer with `kitaru executions input --interactive`)" if count else "none"
+
+
+def _attendant_text(found: dict[str, Any]) -> str:
+    attendant = found["attendant"]
+    if attendant is None:
+        return "none (`kitaru up --background` starts one)"
+    return f"process {attendant['pid']} since {attendant['started_at']}"
+
+
+def _workers_text(found: dict[str, Any]) -> str:
+    told = [
+        f"process {worker['pid']} ({worker['running']} of {worker['concurrency']} running)"
+        for worker in found["workers"]
+    ]
+    return ", ".join(told) or "none"
+
+
+def _attendant() -> dict[str, Any] | None:
+    from kitaru.attendant.instance import find_instance
+
+    found = find_instance(settings.current())
+    if found is None:
+        return None
+    began = to_datetime(found.started_at).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return {"pid": found.pid, "started_at": began, "log": found.log}
+
+
+def _workers() -> list[dict[str, Any]]:
+    return [
+        {
+            "pid": worker.pid,
+            "project": worker.project,
+            "stack": worker.stack,
+            "flows": None if worker.flows is None else list(worker.flows),
+            "concurrency": worker.concurrency,
+            "running": worker.running,
+        }
+        for worker in KitaruClient().upkeep.list_workers()
+    ]
 
 
 def _counts() -> tuple[dict[str, int], int | None, list[str]]:
@@ -80,6 +122,8 @@ def status_shape() -> dict[str, Any]:
         "active_stack": current.stack,
         "executions": counts,
         "open_waits": open_waits,
+        "attendant": _attendant(),
+        "workers": [] if damage else _workers(),
         "damage": damage,
         "environment": [
             {"name": name, "value": value} for name, value in settings.environment().items()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from kitaru.client.connection import Connection
-from kitaru.clock import present_clock
+from kitaru.clock import present_clock, to_datetime
 from kitaru.errors import KitaruBackendError
+from kitaru.fleet import WORKER_SILENCE, WorkerRecord
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.settings_rules import masked_url
 
@@ -27,6 +29,42 @@ class Interruption:
     exec_id: str
     flow_name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """A process that claims pending executions.
+
+    Attributes:
+        pid: Its number on its machine; None if it is not a process of Kitaru's own.
+        flows: The code that it has, as `module:qualname`; None if it looks for any.
+        concurrency: How many executions it runs at once.
+        running: How many it runs.
+        seen_at: When it last said so.
+    """
+
+    pid: int | None
+    project: str
+    stack: str
+    flows: tuple[str, ...] | None
+    concurrency: int
+    running: int
+    started_at: datetime
+    seen_at: datetime
+
+
+def _worker_info(record: WorkerRecord) -> WorkerInfo:
+    parts = record.owner.split("/")
+    return WorkerInfo(
+        pid=int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else None,
+        project=record.project,
+        stack=record.stack,
+        flows=record.code_refs,
+        concurrency=record.concurrency,
+        running=record.running,
+        started_at=to_datetime(record.started_at),
+        seen_at=to_datetime(record.seen_at),
+    )
 
 
 class Upkeep:
@@ -56,6 +94,15 @@ class Upkeep:
         found = open_store(self._connection.settings.store_url, at_once=False).verify()
         # What a damaged store says about its blobs means nothing.
         return found or list(self._broken_blobs())
+
+    def list_workers(self) -> list[WorkerInfo]:
+        """Return the workers that claim executions of the store, the oldest first."""
+        now = present_clock().now()
+        return [
+            _worker_info(record)
+            for record in self._connection.store.list_workers()
+            if record.seen_at >= now - WORKER_SILENCE
+        ]
 
     def find_interrupted(self) -> list[Interruption]:
         """Return the project's executions that wait for a process to continue them, oldest first.

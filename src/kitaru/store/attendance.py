@@ -62,6 +62,11 @@ def is_anything_to_launch(
     return session.row("is_anything_to_launch", now, due, stack, seen_since) is not None
 
 
+def reserve_launch(session: Session, exec_id: str, now: int, pause: int) -> bool:
+    """Return whether the caller is to start a process for an execution."""
+    return session.run("reserve_launch", now, pause, exec_id) > 0
+
+
 def reserve_launches(
     session: Session, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
 ) -> list[str]:

@@ -149,6 +149,11 @@ class SqlStore:
     def forget_workers(self, owners: Sequence[str]) -> None:
         self._database.write(lambda session: attendance.forget_workers(session, owners))
 
+    def reserve_launch(self, exec_id: str, *, now: int, pause: int) -> bool:
+        return self._database.write(
+            lambda session: attendance.reserve_launch(session, exec_id, now, pause)
+        )
+
     def reserve_launches(
         self, *, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
     ) -> list[str]:

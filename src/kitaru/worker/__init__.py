@@ -15,6 +15,7 @@ from kitaru.worker.recovery import (
     retry_execution,
     runner_of_execution,
     start,
+    start_detached,
     wait_for,
 )
 from kitaru.worker.resuming import (
@@ -24,10 +25,13 @@ from kitaru.worker.resuming import (
     resume_execution,
 )
 from kitaru.worker.runners import local_runner
+from kitaru.worker.serving import DEFAULT_CONCURRENCY, DEFAULT_DRAIN_SECONDS, serve
 from kitaru.worker.sweep import SweepResult, sweep
 from kitaru.worker.terminal import is_interactive, register_display
 
 __all__ = [
+    "DEFAULT_CONCURRENCY",
+    "DEFAULT_DRAIN_SECONDS",
     "Interrupted",
     "LocalRun",
     "LocalRunner",
@@ -47,7 +51,9 @@ __all__ = [
     "retry_execution",
     "runner_log",
     "runner_of_execution",
+    "serve",
     "start",
+    "start_detached",
     "sweep",
     "wait_for",
     "was_interrupted",

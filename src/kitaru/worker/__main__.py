@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
+from kitaru import settings
 from kitaru.errors import KitaruError
 from kitaru.model import ExecutionStatus
+from kitaru.worker import interrupt
 from kitaru.worker.resuming import run_once
+from kitaru.worker.runners import local_runner
+from kitaru.worker.serving import stop_on_signals
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
+        runner = local_runner(settings.current(), keeps_stacks=False)
+        interrupt.disown()
+        stop_on_signals(runner.release_all)
         execution = run_once(given.once)
     except KitaruError as error:
         sys.stderr.write(f"Error: {error}\n")

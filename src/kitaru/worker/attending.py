@@ -16,8 +16,13 @@ _DELAY_SECONDS = 1.0
 _MOST_LAUNCHES = 2
 
 
-def embedded_attendant(runner: LocalRunner) -> Attendant:
-    """Return the attendant of a process in which flows run; it ends once none is left there."""
+def embedded_attendant(runner: LocalRunner, *, always: bool = False) -> Attendant:
+    """Return the attendant of a process in which flows run; it ends once none is left there.
+
+    Args:
+        runner: The runs of the process.
+        always: It begins at once, and does not end by itself.
+    """
     store, clock = runner.store, runner.services.clock
     return Attendant(
         (
@@ -28,6 +33,10 @@ def embedded_attendant(runner: LocalRunner) -> Attendant:
                 store=store, clock=clock, stack=LocalStack(runner.settings), most=_MOST_LAUNCHES
             ),
         ),
-        delay_seconds=_DELAY_SECONDS,
-        is_needed=lambda: bool(runner.in_flight()) or runner.services.watcher.expects_any(),
+        delay_seconds=0.0 if always else _DELAY_SECONDS,
+        is_needed=None if always else lambda: _is_needed(runner),
     )
+
+
+def _is_needed(runner: LocalRunner) -> bool:
+    return bool(runner.in_flight()) or runner.services.watcher.expects_any()

@@ -332,6 +332,14 @@ class LocalRunner:
                     self._attendant = embedded_attendant(self)
         self._attendant.start()
 
+    def attend_always(self) -> None:
+        """Look after the other executions of the store until `close`, whatever runs here."""
+        if self.settings.attendant:
+            from kitaru.worker.attending import embedded_attendant
+
+            self._attendant = embedded_attendant(self, always=True)
+            self._attendant.start()
+
     def _give_back(self, run: Run, delay_seconds: float = 0.0) -> None:
         """Make the execution pending again, if the store can be reached; else its lease runs out."""
         now = run.clock.now()
@@ -351,6 +359,11 @@ class LocalRunner:
         self.services.leases.let_go(local.run)
         with self._lock:
             self._runs.pop(local.exec_id, None)
+
+    def release_all(self) -> None:
+        """Have all runs given back at their next boundary, for someone else to go on with."""
+        for local in self.in_flight():
+            local.run.release()
 
     def notice(self) -> None:
         """Ask the store at once whether anyone wants runs of this process cancelled."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kitaru import settings
@@ -221,6 +223,16 @@ def start(flow: Flow[..., Any], arguments: Mapping[str, Any], **options: Any) ->
     return flow.run(**arguments, **options).exec_id
 
 
+def start_detached(flow: Flow[..., Any], arguments: Mapping[str, Any], **options: Any) -> str:
+    """Create an execution of a flow that others run, and return its id.
+
+    A worker takes it up, or an attendant has it run; see that somebody is there with `continue_detached`.
+    """
+    from kitaru.authoring.submission import submit_detached
+
+    return submit_detached(flow, arguments, options).id
+
+
 def wait_for(exec_id: str, timeout: float | None = None) -> ExecutionRecord:
     """Wait until an execution is over or has left this process, and return its row.
 
@@ -265,8 +277,13 @@ def is_running_here(exec_id: str) -> bool:
     return _default_runner().find(exec_id) is not None
 
 
-def load_flow(execution: ExecutionRecord) -> Flow[..., Any]:
+def load_flow(execution: ExecutionRecord, *, from_any_folder: bool = False) -> Flow[..., Any]:
     """Return the flow object whose code an execution runs.
+
+    Args:
+        execution: The execution.
+        from_any_folder: Also where a module of the same name has been loaded from another folder; whoever
+            says so asks `is_of_another_folder`.
 
     Raises:
         KitaruNotFoundError: Its module, script or name cannot be found here.
@@ -289,7 +306,30 @@ def load_flow(execution: ExecutionRecord) -> Flow[..., Any]:
             f" but {type(found).__name__}. Decorate it with `@flow` again."
         )
         raise KitaruNotFoundError(message)
-    return found  # pyright: ignore[reportUnknownVariableType] - of any parameters
+    flow: Flow[..., Any] = found  # pyright: ignore[reportUnknownVariableType] - of any parameters
+    if not from_any_folder and is_of_another_folder(execution, flow):
+        message = (
+            f"execution {execution.id!r} cannot go on in this process, which has loaded another"
+            f" {CodeRef.parse(execution.code_ref).module!r} than that of {execution.code_root!r}. Continue"
+            f" it in a process of its own: `kitaru executions recover {execution.id}`."
+        )
+        raise KitaruNotFoundError(message)
+    return flow
+
+
+def is_of_another_folder(execution: ExecutionRecord, flow: Flow[..., Any]) -> bool:
+    """Whether an execution's module has been loaded from another folder, and its own still exists.
+
+    Two folders may each have a `flows.py`, and a process can have one of them. Where the execution's own
+    is gone, the folder has been moved, or a new version lies elsewhere, and that one serves.
+    """
+    module = CodeRef.parse(execution.code_ref).module
+    if not execution.code_root or module.endswith(".py"):
+        return False
+    own = Path(execution.code_root, *module.split("."))
+    files = [file for file in (own.with_suffix(".py"), own / "__init__.py") if file.is_file()]
+    loaded: str | None = getattr(sys.modules.get(flow.__module__), "__file__", None)
+    return bool(files) and loaded is not None and Path(loaded).resolve() not in files
 
 
 def _load_code(runner: LocalRunner, execution: ExecutionRecord) -> FlowCode:

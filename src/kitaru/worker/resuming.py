@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from kitaru import settings
-from kitaru.clock import to_datetime
+from kitaru.clock import MICROSECONDS, to_datetime
 from kitaru.engine.owner import Owner
 from kitaru.errors import KitaruStateError
 from kitaru.model import ExecutionStatus, WaitKind, WaitStatus
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # A process that holds the flow's stack takes up an answer within 0.1 s, one that has let it go within 0.3 s.
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+# So long nobody else starts a process for what one was started for.
+_LAUNCH_PAUSE = 10 * MICROSECONDS
 
 
 def resume_execution(exec_id: str) -> ExecutionRecord:
@@ -122,16 +124,26 @@ def continue_detached(exec_id: str) -> int | None:
     if not _needs_someone(runner, exec_id):
         return None
     # Fails here, where someone looks, rather than there.
-    load_flow(runner.store.get_execution(exec_id))
+    execution = runner.store.get_execution(exec_id)
+    load_flow(execution, from_any_folder=True)
+    now = runner.services.clock.now()
+    if execution.status is ExecutionStatus.PENDING and not runner.store.reserve_launch(
+        exec_id, now=now, pause=_LAUNCH_PAUSE
+    ):
+        return None
     return LocalStack(present).launch(exec_id)
 
 
 def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
     """Whether nobody takes up an execution that may go on, given a moment if somebody could."""
+    execution = runner.store.get_execution(exec_id)
+    if _is_served(runner, execution):
+        return False
     asked = {wait.asked_by for wait in runner.store.list_waits(exec_id)}
     owners = [owner for owner in map(Owner.parse, asked) if owner is not None]
-    grace = 0.0 if owners and all(owner.is_dead() for owner in owners) else _GRACE_SECONDS
-    deadline = time.monotonic() + grace
+    deadline = time.monotonic()
+    if not all(owner.is_dead() for owner in owners):
+        deadline += _GRACE_SECONDS
     while True:
         execution = runner.store.get_execution(exec_id)
         if execution.status is ExecutionStatus.RUNNING:
@@ -142,6 +154,15 @@ def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
         if time.monotonic() >= deadline:
             return True
         time.sleep(_POLL_SECONDS)
+
+
+def _is_served(runner: LocalRunner, execution: ExecutionRecord) -> bool:
+    now = runner.services.clock.now()
+    for worker in runner.store.list_workers():
+        owner = Owner.parse(worker.owner)
+        if worker.serves(execution, now=now) and not (owner is not None and owner.is_dead()):
+            return True
+    return False
 
 
 def run_once(exec_id: str) -> ExecutionRecord:

@@ -111,6 +111,14 @@ class Attendance(Protocol):
         """Remove workers that have left; those that are not there are fine."""
         ...
 
+    def reserve_launch(self, exec_id: str, *, now: int, pause: int) -> bool:
+        """Return whether the caller is to start a process for an execution that it knows to be wanted.
+
+        It is not if the execution is not pending, or if someone else has reserved the same in the last
+        `pause` microseconds or so; see `reserve_launches`.
+        """
+        ...
+
     def reserve_launches(
         self, *, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
     ) -> list[str]:

@@ -1,0 +1,151 @@
+"""An attendant as a process of its own: `kitaru up`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from kitaru import settings as configuration
+from kitaru.attendant.attendant import Attendant
+from kitaru.attendant.dispatcher import Dispatcher
+from kitaru.attendant.expiry import Expiry
+from kitaru.attendant.instance import Instance, find_instance, only_instance
+from kitaru.attendant.reaper import Reaper
+from kitaru.attendant.timers import Timers
+from kitaru.clock import SYSTEM_CLOCK
+from kitaru.errors import KitaruBackendError, KitaruStateError
+from kitaru.stacks import LocalStack
+from kitaru.store import open_store
+
+if TYPE_CHECKING:
+    from kitaru.attendant.duty import Duty
+    from kitaru.settings import Settings
+    from kitaru.store.contract import Store
+
+# A process that has not begun or ended by then never will.
+_PATIENCE_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
+_DETACHED: int = getattr(subprocess, "DETACHED_PROCESS", 0)
+
+
+def duties_of(settings: Settings, store: Store) -> Sequence[Duty]:
+    """Return all that the attendant of a store does."""
+    clock = SYSTEM_CLOCK
+    most = max(4, 2 * (os.cpu_count() or 1))
+    return (
+        Reaper(store=store, clock=clock),
+        Timers(store=store, clock=clock),
+        Expiry(store=store, clock=clock),
+        Dispatcher(store=store, clock=clock, stack=LocalStack(settings), most=most),
+    )
+
+
+def attend(
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    log: str | None = None,
+    ready: Callable[[Instance], None] = lambda _: None,
+) -> None:
+    """Be the attendant of a store until `stop` is set.
+
+    Args:
+        settings: Which store.
+        stop: Ends it, after the batch at hand.
+        log: The file that this process writes to, for those who ask.
+        ready: Called once it has begun.
+
+    Raises:
+        KitaruStateError: The store has one already.
+        KitaruBackendError: The store cannot be opened.
+    """
+    instance = Instance(pid=os.getpid(), started_at=SYSTEM_CLOCK.now(), log=log)
+    with only_instance(settings, instance):
+        store = open_store(settings.store_url)
+        store.list_workers()  # a store that cannot be opened is told now, not tried for ever
+        attendant = Attendant(duties_of(settings, store))
+        attendant.start()
+        try:
+            ready(instance)
+            stop.wait()
+        finally:
+            attendant.stop()
+            store.close()
+
+
+def start_in_background(settings: Settings) -> Instance:
+    """Start a process that is the attendant of a store, and return once it has begun.
+
+    Raises:
+        KitaruStateError: The store has one already.
+        KitaruBackendError: The process has ended at once; the message says what it wrote.
+    """
+    if (found := find_instance(settings)) is not None:
+        message = (
+            f"the store has an attendant already: process {found.pid}. `kitaru down` stops it."
+        )
+        raise KitaruStateError(message)
+    log = settings.config_dir / "attendant.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    began = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter
+            [sys.executable, "-m", "kitaru.attendant", "--log", str(log)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=configuration.environment_of(settings),
+            start_new_session=True,
+            creationflags=_DETACHED,
+        )
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        found = find_instance(settings)
+        if found is not None and found.pid == process.pid:
+            return found
+        time.sleep(_LOOK_SECONDS)
+    process.kill()
+    process.wait()
+    message = f"the attendant could not be started: {_tail(log, began) or 'it says nothing'}"
+    raise KitaruBackendError(message)
+
+
+def stop_instance(settings: Settings) -> Instance | None:
+    """End the attendant of a store, and return which process it was; None if there is none.
+
+    Raises:
+        KitaruBackendError: It does not end.
+    """
+    found = find_instance(settings)
+    if found is None:
+        return None
+    try:
+        process = psutil.Process(found.pid)
+        process.terminate()
+    except psutil.NoSuchProcess:
+        return found
+    except psutil.AccessDenied as error:
+        message = f"process {found.pid} belongs to another user, who alone can stop it."
+        raise KitaruBackendError(message) from error
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        present = find_instance(settings)
+        if present is None or present.pid != found.pid:
+            return found
+        time.sleep(_LOOK_SECONDS)
+    message = f"process {found.pid} does not end. `kill -9 {found.pid}` ends it; nothing is lost."
+    raise KitaruBackendError(message)
+
+
+def _tail(log: Path, began: int) -> str:
+    with log.open("rb") as file:
+        file.seek(began)
+        return file.read()[-2000:].decode(errors="replace").strip()

@@ -1,0 +1,55 @@
+"""`kitaru up` and `kitaru down`: a process that looks after the executions of the store."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kitaru import settings
+from kitaru.cli.output import OutputFormat, print_item, print_note, print_text
+
+
+def up(
+    *,
+    background: Annotated[
+        bool, Parameter(negative=(), help="Return at once and go on in the background.")
+    ] = False,
+    output: OutputFormat = "text",
+) -> None:
+    """Look after the store's executions until Ctrl-C: recover, wake, expire, run and prune them."""
+    from kitaru.attendant import serving
+    from kitaru.cli.service_log import log_to_stderr
+
+    present = settings.current()
+    store = settings.masked_url(present.store_url)
+    if background:
+        started = serving.start_in_background(present)
+        if output == "json":
+            print_item("up", {"pid": started.pid, "store": store, "log": started.log})
+        else:
+            print_text(
+                f"Attendant {started.pid} looks after {store}.\n"
+                f"  Log: {started.log}\n"
+                f"  Stop it with: kitaru down"
+            )
+        return
+    log_to_stderr()
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    serving.attend(
+        present,
+        stop,
+        ready=lambda instance: print_note(
+            f"Attendant {instance.pid} looks after {store}. Ctrl-C stops it."
+        ),
+    )
