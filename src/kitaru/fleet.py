@@ -49,11 +49,14 @@ class WorkerRecord:
     started_at: int
     seen_at: int
 
-    def serves(self, execution: ExecutionRecord, *, now: int) -> bool:
-        """Whether it will take an execution up, as soon as it has room for it."""
+    def is_heard(self, *, now: int) -> bool:
+        """Whether it has said lately that it is there."""
+        return self.seen_at >= now - WORKER_SILENCE
+
+    def serves(self, execution: ExecutionRecord) -> bool:
+        """Whether it takes an execution up as soon as it has room for it."""
         return (
-            self.seen_at >= now - WORKER_SILENCE
-            and self.project == execution.project
+            self.project == execution.project
             and self.stack == execution.stack
             and (self.code_refs is None or execution.code_ref in self.code_refs)
         )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from kitaru.client.attended import attended
 from kitaru.client.doing import doing_of
 from kitaru.client.story import Explanation, Story, WhyReason, error_words
 from kitaru.client.waiting import Asked, ended_words
@@ -36,6 +37,7 @@ _RETRYING = "retrying"
 _GIVEN_BACK = {
     "released": "its runner gave it back before the end",
     "its runner was lost": "its runner was lost",
+    "no code": "a worker could not load its code",
 }
 
 # Of several kinds, the first is what someone can do something about.
@@ -100,7 +102,7 @@ class _Teller:
         """Return what is to be told."""
         match self._execution.status:
             case ExecutionStatus.PENDING:
-                return self._pending()
+                return attended(self._pending(), self._connection, self._execution, self._now)
             case ExecutionStatus.RUNNING:
                 return self._running()
             case ExecutionStatus.WAITING:

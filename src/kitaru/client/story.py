@@ -16,6 +16,7 @@ class WhyReason(StrEnum):
     NOT_STARTED = "not_started"
     NOT_YET = "not_yet"  # may be run from a later moment on
     RETRY_SCHEDULED = "retry_scheduled"
+    HELD = "held"  # someone has stopped it by hand
     GIVEN_BACK = "given_back"
     MAY_GO_ON = "may_go_on"  # what it waited for is over, and nobody has taken it up
     IN_CALL = "in_call"

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kitaru.client.connection import Connection
-from kitaru.clock import present_clock, to_datetime
+from kitaru.clock import MICROSECONDS, present_clock, to_datetime
 from kitaru.errors import KitaruBackendError
-from kitaru.fleet import WORKER_SILENCE, WorkerRecord
+from kitaru.fleet import WorkerRecord
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.settings_rules import masked_url
 
 _SHOWN = 100  # nobody reads more
+_PATIENCE = 5 * MICROSECONDS  # an execution that is left to others gets as long to be taken up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +54,9 @@ class WorkerInfo:
     seen_at: datetime
 
 
-def _worker_info(record: WorkerRecord) -> WorkerInfo:
-    parts = record.owner.split("/")
+def _worker_info(pid: int | None, record: WorkerRecord) -> WorkerInfo:
     return WorkerInfo(
-        pid=int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else None,
+        pid=pid,
         project=record.project,
         stack=record.stack,
         flows=record.code_refs,
@@ -97,12 +97,10 @@ class Upkeep:
 
     def list_workers(self) -> list[WorkerInfo]:
         """Return the workers that claim executions of the store, the oldest first."""
-        now = present_clock().now()
-        return [
-            _worker_info(record)
-            for record in self._connection.store.list_workers()
-            if record.seen_at >= now - WORKER_SILENCE
-        ]
+        from kitaru import worker
+
+        found = worker.list_present(self._connection.store, now=present_clock().now())
+        return [_worker_info(one.pid, one.record) for one in found]
 
     def find_interrupted(self) -> list[Interruption]:
         """Return the project's executions that wait for a process to continue them, oldest first.
@@ -138,11 +136,24 @@ class Upkeep:
         where = ExecutionFilter(
             project=self._connection.settings.project, status=ExecutionStatus.PENDING
         )
-        for record in store.list_executions(where, limit=_SHOWN):
-            if record.started_at is not None:
+        pending = store.list_executions(where, limit=_SHOWN)
+        if not pending:
+            return
+        from kitaru import worker
+
+        now = present_clock().now()
+        workers = [one.record for one in worker.list_present(store, now=now)]
+        for record in pending:
+            if record.held_at is not None:
+                yield record, "it was stopped by hand"
+            elif any(one.serves(record) for one in workers):
+                continue
+            elif record.started_at is not None:
                 was_waiting = record.status_reason is None and store.list_waits(record.id)
                 over = "what it waited for is over"
                 yield record, over if was_waiting else "it was stopped before its end"
+            elif record.runnable_at < now - _PATIENCE:
+                yield record, "nobody has taken it up"
 
     def _broken_blobs(self) -> Iterator[str]:
         for digest in self._connection.store.list_blob_digests():

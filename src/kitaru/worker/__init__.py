@@ -5,6 +5,7 @@ from __future__ import annotations
 from kitaru.stacks import runner_log
 from kitaru.worker.interrupt import was_interrupted
 from kitaru.worker.local import LocalRun, LocalRunner
+from kitaru.worker.presence import PresentWorker, find_workers, list_present
 from kitaru.worker.recovery import (
     Interrupted,
     RunnerFacts,
@@ -35,14 +36,17 @@ __all__ = [
     "Interrupted",
     "LocalRun",
     "LocalRunner",
+    "PresentWorker",
     "RunnerFacts",
     "SweepResult",
     "answered",
     "cancel_execution",
     "continue_detached",
     "find_interrupted",
+    "find_workers",
     "is_interactive",
     "is_running_here",
+    "list_present",
     "local_runner",
     "recover",
     "register_display",

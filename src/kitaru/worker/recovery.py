@@ -25,6 +25,7 @@ from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.transitions import refuse
 from kitaru.worker.cancelling import cancel
 from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
+from kitaru.worker.presence import list_present
 from kitaru.worker.runners import all_runners, local_runner
 
 if TYPE_CHECKING:
@@ -377,10 +378,16 @@ def _recoverable(
 
 def _all_pending(runner: LocalRunner) -> list[ExecutionRecord]:
     where = ExecutionFilter(project=runner.settings.project, status=ExecutionStatus.PENDING)
+    workers = [one.record for one in list_present(runner.store, now=runner.services.clock.now())]
     found: list[ExecutionRecord] = []
     before: tuple[int, str] | None = None
     while page := runner.store.list_executions(where, limit=_PAGE, before=before):
-        found.extend(page)
+        # What is in a worker's queue interrupts nobody.
+        found.extend(
+            execution
+            for execution in page
+            if execution.held_at is not None or not any(one.serves(execution) for one in workers)
+        )
         before = (page[-1].created_at, page[-1].id)
     return found
 

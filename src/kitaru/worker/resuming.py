@@ -12,6 +12,7 @@ from kitaru.errors import KitaruStateError
 from kitaru.model import ExecutionStatus, WaitKind, WaitStatus
 from kitaru.stacks import LocalStack
 from kitaru.transitions import refuse
+from kitaru.worker.presence import find_workers
 from kitaru.worker.recovery import adopt, continue_here, load_flow
 from kitaru.worker.runners import all_runners, local_runner
 
@@ -137,7 +138,7 @@ def continue_detached(exec_id: str) -> int | None:
 def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
     """Whether nobody takes up an execution that may go on, given a moment if somebody could."""
     execution = runner.store.get_execution(exec_id)
-    if _is_served(runner, execution):
+    if find_workers(runner.store, execution, now=runner.services.clock.now()):
         return False
     asked = {wait.asked_by for wait in runner.store.list_waits(exec_id)}
     owners = [owner for owner in map(Owner.parse, asked) if owner is not None]
@@ -154,15 +155,6 @@ def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
         if time.monotonic() >= deadline:
             return True
         time.sleep(_POLL_SECONDS)
-
-
-def _is_served(runner: LocalRunner, execution: ExecutionRecord) -> bool:
-    now = runner.services.clock.now()
-    for worker in runner.store.list_workers():
-        owner = Owner.parse(worker.owner)
-        if worker.serves(execution, now=now) and not (owner is not None and owner.is_dead()):
-            return True
-    return False
 
 
 def run_once(exec_id: str) -> ExecutionRecord:

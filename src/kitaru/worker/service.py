@@ -213,7 +213,7 @@ class Worker:
         )
         outcome = Outcome(
             status=ExecutionStatus.PENDING,
-            reason="its code could not be loaded by a worker",
+            reason="no code",
             runnable_at=execution.runnable_at,
         )
         entry = JournalEntry(exec_id=execution.id, epoch=execution.epoch, outcome=outcome)
