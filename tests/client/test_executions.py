@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kitaru.client import Execution, ExecutionStatus, KitaruClient
+from kitaru.client import Execution, ExecutionStatus, KitaruClient, WhyReason
+from kitaru.clock import SYSTEM_CLOCK
 from kitaru.errors import (
     FailureOrigin,
     KitaruFeatureNotAvailableError,
@@ -12,6 +13,7 @@ from kitaru.errors import (
     KitaruStateError,
     KitaruUsageError,
 )
+from kitaru.fleet import WorkerRecord
 from kitaru.model import CallKind, CallStatus, Claim, MetadataRecord, Outcome
 from kitaru.model import ExecutionStatus as Status
 from kitaru.store import Store
@@ -410,13 +412,44 @@ def test_executions_that_were_given_back_count_as_interrupted(store: Store, clie
     book.write(outcome=Outcome(status=Status.PENDING, reason="released", runnable_at=START))
     Book.begin(store, id="0198-never-started", claim=None)
 
-    [found] = client.upkeep.find_interrupted()
+    found = client.upkeep.find_interrupted()
 
-    assert (found.exec_id, found.flow_name, found.reason) == (
-        "0197-stopped",
-        "audit",
-        "it was stopped before its end",
+    assert [(one.exec_id, one.flow_name, one.reason) for one in found] == [
+        ("0197-stopped", "audit", "it was stopped before its end"),
+        ("0198-never-started", "audit", "nobody has taken it up"),
+    ]
+
+
+def test_what_a_worker_will_take_up_is_not_interrupted_but_what_is_held_is(
+    store: Store, client: KitaruClient
+):
+    book = Book.begin(store, id="0197-released")
+    book.write(outcome=Outcome(status=Status.PENDING, reason="released", runnable_at=START))
+    held = Book.begin(store, id="0198-held")
+    held.write(outcome=Outcome(status=Status.PENDING, runnable_at=START, held_at=START))
+    record = store.get_execution("0197-released")
+    now = SYSTEM_CLOCK.now()
+    store.announce_worker(
+        WorkerRecord(
+            owner="far/1/1.0/x",
+            project=record.project,
+            stack=record.stack,
+            code_refs=None,
+            concurrency=2,
+            running=2,
+            started_at=now,
+            seen_at=now,
+        )
     )
+
+    found = client.upkeep.find_interrupted()
+
+    assert [(one.exec_id, one.reason) for one in found] == [("0198-held", "it was stopped by hand")]
+    why = client.executions.why("0197-released")
+    assert "Worker 1 takes it up when one of its 2 executions has ended." in why.text
+    why = client.executions.why("0198-held")
+    assert why.reason is WhyReason.HELD
+    assert why.next_steps == ("kitaru executions recover 0198-held",)
 
 
 def test_executions_that_lost_their_process_are_interrupted(store: Store, client: KitaruClient):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from kitaru import settings as configuration
 from kitaru.attendant.attendant import Attendant
 from kitaru.attendant.dispatcher import Dispatcher
 from kitaru.attendant.expiry import Expiry
@@ -22,7 +19,7 @@ from kitaru.attendant.reaper import Reaper
 from kitaru.attendant.timers import Timers
 from kitaru.clock import SYSTEM_CLOCK
 from kitaru.errors import KitaruBackendError, KitaruStateError
-from kitaru.stacks import LocalStack
+from kitaru.stacks import LocalStack, start_detached
 from kitaru.store import open_store
 
 if TYPE_CHECKING:
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 # A process that has not begun or ended by then never will.
 _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
-_DETACHED: int = getattr(subprocess, "DETACHED_PROCESS", 0)
 
 
 def duties_of(settings: Settings, store: Store) -> Sequence[Duty]:
@@ -68,17 +64,19 @@ def attend(
         KitaruBackendError: The store cannot be opened.
     """
     instance = Instance(pid=os.getpid(), started_at=SYSTEM_CLOCK.now(), log=log)
-    with only_instance(settings, instance):
-        store = open_store(settings.store_url)
+    store = open_store(settings.store_url)
+    try:
         store.list_workers()  # a store that cannot be opened is told now, not tried for ever
-        attendant = Attendant(duties_of(settings, store))
-        attendant.start()
-        try:
-            ready(instance)
-            stop.wait()
-        finally:
-            attendant.stop()
-            store.close()
+        with only_instance(settings, instance):
+            attendant = Attendant(duties_of(settings, store))
+            attendant.start()
+            try:
+                ready(instance)
+                stop.wait()
+            finally:
+                attendant.stop()
+    finally:
+        store.close()
 
 
 def start_in_background(settings: Settings) -> Instance:
@@ -94,18 +92,12 @@ def start_in_background(settings: Settings) -> Instance:
         )
         raise KitaruStateError(message)
     log = settings.config_dir / "attendant.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     began = log.stat().st_size if log.exists() else 0
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter
-            [sys.executable, "-m", "kitaru.attendant", "--log", str(log)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=configuration.environment_of(settings),
-            start_new_session=True,
-            creationflags=_DETACHED,
-        )
+    try:
+        process = start_detached(settings, ("kitaru.attendant", "--log", str(log)), log)
+    except OSError as error:
+        message = f"the attendant could not be started: {error}."
+        raise KitaruBackendError(message) from error
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         found = find_instance(settings)

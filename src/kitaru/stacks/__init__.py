@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from kitaru.stacks.contract import Stack
 from kitaru.stacks.local import LocalStack, runner_log
+from kitaru.stacks.processes import start_detached
 
-__all__ = ["LocalStack", "Stack", "runner_log"]
+__all__ = ["LocalStack", "Stack", "runner_log", "start_detached"]

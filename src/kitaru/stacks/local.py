@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kitaru import settings as configuration
 from kitaru.errors import KitaruBackendError
+from kitaru.stacks.processes import start_detached
 
 if TYPE_CHECKING:
     from kitaru.settings import Settings
-
-# On Windows, a process of the same console would end with it; elsewhere the session of its own is enough.
-_DETACHED: int = getattr(subprocess, "DETACHED_PROCESS", 0)
 
 
 class LocalStack:
@@ -33,19 +29,9 @@ class LocalStack:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def launch(self, exec_id: str) -> int:
-        file = runner_log(self._settings, exec_id)
+        log = runner_log(self._settings, exec_id)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("ab") as log:
-                process = subprocess.Popen(  # noqa: S603 - this interpreter, with an id from the store
-                    [sys.executable, "-m", "kitaru.worker", "--once", exec_id],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=configuration.environment_of(self._settings),
-                    start_new_session=True,
-                    creationflags=_DETACHED,
-                )
+            process = start_detached(self._settings, ("kitaru.worker", "--once", exec_id), log)
         except OSError as error:
             message = (
                 f"no process could be started for execution {exec_id!r}: {error}."
@@ -58,7 +44,6 @@ class LocalStack:
 
     def count(self) -> int:
         with self._lock:
-            # Asking also takes up the exit code, without which an ended process stays as a zombie.
             self._processes = [process for process in self._processes if process.poll() is None]
             return len(self._processes)
 
