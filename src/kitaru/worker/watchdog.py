@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import traceback
+from typing import Self
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +35,13 @@ class Watchdog:
         self._looked_at = self._reset_at
         self.is_barking = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._watched = threading.get_ident()
         self.reset()
         self._looked_at = self._reset_at
         self._thread = threading.Thread(target=self._watch, name="kitaru-watchdog", daemon=True)
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()

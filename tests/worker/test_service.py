@@ -1,0 +1,296 @@
+"""The claim loop, in this process and on a store of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kitaru
+from kitaru import checkpoint, flow, settings
+from kitaru.authoring.flow import Flow
+from kitaru.authoring.submission import submit_detached
+from kitaru.client import ExecutionStatus, KitaruClient
+from kitaru.model import ExecutionRecord
+from kitaru.worker import runners
+from kitaru.worker.flow_table import FlowTable
+from kitaru.worker.service import Worker
+
+PATIENCE_SECONDS = 60
+
+gate = threading.Event()
+running: set[str] = set()
+most: list[int] = []
+bodies: list[str] = []
+
+
+@checkpoint
+def step(name: str) -> str:
+    bodies.append(name)
+    return name
+
+
+@flow
+def quick(name: str) -> str:
+    return step(name)
+
+
+@flow
+async def quick_async(name: str) -> str:
+    await asyncio.sleep(0)
+    return step(name)
+
+
+@checkpoint
+def gated(name: str) -> str:
+    running.add(name)
+    most.append(len(running))
+    assert gate.wait(PATIENCE_SECONDS)
+    running.discard(name)
+    return name
+
+
+@flow
+def slow(name: str) -> list[str]:
+    return [gated(name), step(name)]
+
+
+@flow
+def asks() -> str:
+    step("asked")
+    return f"{kitaru.wait(schema=str, name='word')}!"
+
+
+@flow
+def exits() -> None:
+    raise SystemExit(3)
+
+
+@flow
+def parent() -> list[str]:
+    handles = [quick.run(f"child {number}") for number in range(3)]
+    return [handle.wait() for handle in handles]
+
+
+class AtWork:
+    """A worker in a thread of its own."""
+
+    def __init__(self, *flows: Flow[..., Any], **options: Any) -> None:
+        given: dict[str, Any] = {"stack": "local", "concurrency": 4, "drain_seconds": 0.0, **options}
+        self.runner = runners.local_runner(settings.current(), keeps_stacks=False)
+        self.worker = Worker(self.runner, FlowTable(flows) if flows else None, **given)
+        self._thread = threading.Thread(target=self.worker.serve)
+
+    def __enter__(self) -> AtWork:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.worker.stop()
+        gate.set()
+        self._thread.join()
+
+    def stop(self) -> None:
+        self.worker.stop()
+        self._thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _own_store(config_dir: Path) -> Iterator[None]:
+    gate.clear()
+    for seen in (running, most, bodies):
+        seen.clear()
+    runners.local_runner(settings.current(), keeps_stacks=False)
+    yield
+
+    for key, runner in list(runners._runners.items()):
+        if str(config_dir) in runner.settings.store_url and key[0] == os.getpid():
+            runner.close()
+            runner.store.close()
+            del runners._runners[key]
+    settings.forget()
+
+
+def detach(flow: Flow[..., Any], **inputs: Any) -> str:
+    return submit_detached(flow, inputs, {}).id
+
+
+def until(fits: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not fits():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def status(exec_id: str) -> ExecutionStatus:
+    return KitaruClient().executions.get(exec_id).status
+
+
+def row(exec_id: str) -> ExecutionRecord:
+    return runners.local_runner(settings.current()).store.get_execution(exec_id)
+
+
+def ended(*exec_ids: str) -> list[str]:
+    until(lambda: all(status(exec_id).is_finished for exec_id in exec_ids))
+    return [status(exec_id).value for exec_id in exec_ids]
+
+
+def test_pending_executions_of_both_kinds_are_run() -> None:
+    first, second = detach(quick, name="a"), detach(quick_async, name="b")
+
+    with AtWork(quick, quick_async):
+        outcomes = ended(first, second)
+
+    assert outcomes == ["completed", "completed"]
+    assert sorted(bodies) == ["a", "b"]
+
+
+def test_no_more_than_the_concurrency_run_at_once() -> None:
+    exec_ids = [detach(slow, name=str(number)) for number in range(5)]
+
+    with AtWork(slow, concurrency=2) as at_work:
+        until(lambda: len(running) == 2)
+        waiting = [one for one in exec_ids if status(one) is ExecutionStatus.PENDING]
+        gate.set()
+        outcomes = ended(*exec_ids)
+        announced = at_work.runner.store.list_workers()
+
+    assert (len(waiting), max(most), set(outcomes)) == (3, 2, {"completed"})
+    assert [(one.concurrency, one.code_refs) for one in announced] == [
+        (2, FlowTable([slow]).code_refs)
+    ]
+
+
+def test_children_run_beside_the_concurrency() -> None:
+    exec_id = detach(parent)
+
+    with AtWork(parent, concurrency=1):
+        outcomes = ended(exec_id)
+
+    assert outcomes == ["completed"]
+    assert sorted(bodies) == ["child 0", "child 1", "child 2"]
+
+
+def test_flow_that_waits_leaves_at_once_and_goes_on_with_its_answer() -> None:
+    exec_id = detach(asks)
+
+    with AtWork(asks, concurrency=1) as at_work:
+        until(lambda: status(exec_id) is ExecutionStatus.WAITING)
+        until(lambda: at_work.runner.in_flight() == [])
+        expected_back = at_work.runner.services.watcher.expects_any()
+        KitaruClient().executions.input(exec_id, wait="word", value="yes")
+        ended(exec_id)
+
+    assert expected_back is False
+    assert KitaruClient().executions.get(exec_id).result() == "yes!"
+    assert bodies == ["asked"]
+
+
+def test_flow_that_would_end_the_process_stops_no_other() -> None:
+    bad, good = detach(exits), detach(quick, name="a")
+
+    with AtWork(exits, quick):
+        outcomes = ended(bad, good)
+
+    assert outcomes == ["failed", "completed"]
+
+
+def test_only_its_own_flows_are_claimed() -> None:
+    other, own = detach(quick_async, name="b"), detach(quick, name="a")
+
+    with AtWork(quick):
+        ended(own)
+
+    assert status(other) is ExecutionStatus.PENDING
+
+
+def test_execution_whose_code_is_gone_is_given_back_and_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "vanishing.py"
+    file.write_text("from kitaru import flow\n\n@flow\ndef gone() -> int:\n    return 1\n")
+    from kitaru.code_ref import load_script
+
+    module = load_script(file)
+    bad, good = detach(module.gone), detach(quick, name="a")
+    file.unlink()
+    del sys.modules[module.__name__]
+
+    with caplog.at_level(logging.WARNING, logger="kitaru.worker"), AtWork() as at_work:
+        ended(good)
+        until(lambda: row(bad).epoch == 1 and status(bad) is ExecutionStatus.PENDING)
+        claimed_again = at_work.worker._claim(9)
+
+    assert (claimed_again, row(bad).epoch, row(bad).recoveries) == (0, 1, 0)
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith(f"execution {bad} of flow gone cannot run here and is given back:")
+    assert "vanishing.py" in told
+    assert "a worker could not load its code" in KitaruClient().executions.why(bad).text
+
+
+def test_stopping_worker_finishes_what_is_short() -> None:
+    exec_id = detach(slow, name="a")
+
+    with AtWork(slow, drain_seconds=PATIENCE_SECONDS) as at_work:
+        until(lambda: "a" in running)
+        at_work.worker.stop()
+        until(lambda: at_work.runner.store.list_workers() == [])
+        later = detach(slow, name="b")
+        gate.set()
+        ended(exec_id)
+
+    assert (status(exec_id), status(later)) == (ExecutionStatus.COMPLETED, ExecutionStatus.PENDING)
+
+
+def test_stopping_worker_hands_back_what_is_long_at_its_next_boundary() -> None:
+    exec_id = detach(slow, name="a")
+
+    with AtWork(slow) as at_work:
+        until(lambda: "a" in running)
+        at_work.worker.stop()
+        until(lambda: at_work.runner.find(exec_id) is not None)
+        [local] = at_work.runner.in_flight()
+        until(lambda: local.run.signal is not None)
+        gate.set()
+        at_work.stop()
+    handed_back = row(exec_id)
+    with AtWork(slow):
+        outcomes = ended(exec_id)
+
+    assert (handed_back.status, handed_back.held_at) == (ExecutionStatus.PENDING, None)
+    assert handed_back.recoveries == 0
+    assert (outcomes, most) == (["completed"], [1])
+
+
+def test_worker_rides_out_a_store_that_is_out_of_reach(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kitaru.errors import KitaruBackendError
+
+    monkeypatch.setattr("kitaru.worker.service._BROKEN_SECONDS", 0.001)
+    at_work = AtWork(quick)
+    claim, failures = at_work.runner.store.claim_executions, [3]
+
+    def failing(*args: Any, **options: Any) -> Any:
+        if failures[0]:
+            failures[0] -= 1
+            raise KitaruBackendError("the disk is full")
+        return claim(*args, **options)
+
+    monkeypatch.setattr(at_work.runner.store, "claim_executions", failing)
+    exec_id = detach(quick, name="a")
+    with caplog.at_level(logging.WARNING, logger="kitaru.worker"), at_work:
+        ended(exec_id)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "the store is out of reach, trying again: the disk is full",
+        "the store is there again",
+    ]
