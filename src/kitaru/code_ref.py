@@ -50,6 +50,7 @@ def find_module(name: str) -> ModuleType:
 
     Raises:
         KitaruNotFoundError: There is no such module, or the script is not loaded in this process.
+        KitaruUsageError: It ends the process instead of being imported.
     """
     if not name.endswith(".py"):
         if name == _script_path("__main__"):
@@ -59,6 +60,8 @@ def find_module(name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             message = f"module {name!r} cannot be imported: {error}."
             raise KitaruNotFoundError(message) from error
+        except SystemExit as error:
+            raise _ends_the_process("module", name, error) from error
     if _script_path("__main__") == name:
         return sys.modules["__main__"]
     loaded = sys.modules.get(_script_module_name(name))
@@ -77,6 +80,7 @@ def load_script(path: str | Path) -> ModuleType:
 
     Raises:
         KitaruNotFoundError: There is no such file.
+        KitaruUsageError: It ends the process instead of being loaded.
     """
     file = Path(path).resolve()
     if _script_path("__main__") == str(file):
@@ -104,10 +108,22 @@ def load_script(path: str | Path) -> ModuleType:
         del sys.modules[name]
         message = f"script {str(file)!r} cannot be loaded: {error}."
         raise KitaruNotFoundError(message) from error
+    except SystemExit as error:
+        del sys.modules[name]
+        raise _ends_the_process("script", str(file), error) from error
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _ends_the_process(kind: str, name: str, error: SystemExit) -> KitaruUsageError:
+    # Left as it is, it would end a worker because of one flow of many.
+    message = (
+        f"{kind} {name!r} ends the process while it is imported (exit code {error.code!r})."
+        f' Put what only a script does below `if __name__ == "__main__":`.'
+    )
+    return KitaruUsageError(message)
 
 
 def _script_module_name(path: str) -> str:
