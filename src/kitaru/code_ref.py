@@ -61,7 +61,8 @@ def find_module(name: str) -> ModuleType:
             message = f"module {name!r} cannot be imported: {error}."
             raise KitaruNotFoundError(message) from error
         except SystemExit as error:
-            raise _ends_the_process("module", name, error) from error
+            message = _ends_the_process("module", name, error)
+            raise KitaruUsageError(message) from error
     if _script_path("__main__") == name:
         return sys.modules["__main__"]
     loaded = sys.modules.get(_script_module_name(name))
@@ -110,20 +111,20 @@ def load_script(path: str | Path) -> ModuleType:
         raise KitaruNotFoundError(message) from error
     except SystemExit as error:
         del sys.modules[name]
-        raise _ends_the_process("script", str(file), error) from error
+        message = _ends_the_process("script", str(file), error)
+        raise KitaruUsageError(message) from error
     except BaseException:
         del sys.modules[name]
         raise
     return module
 
 
-def _ends_the_process(kind: str, name: str, error: SystemExit) -> KitaruUsageError:
+def _ends_the_process(kind: str, name: str, error: SystemExit) -> str:
     # Left as it is, it would end a worker because of one flow of many.
-    message = (
+    return (
         f"{kind} {name!r} ends the process while it is imported (exit code {error.code!r})."
         f' Put what only a script does below `if __name__ == "__main__":`.'
     )
-    return KitaruUsageError(message)
 
 
 def _script_module_name(path: str) -> str:

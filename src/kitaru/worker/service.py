@@ -100,12 +100,16 @@ class Worker:
     def serve(self) -> None:
         """Claim and run until `stop`; then finish what is short and give back the rest."""
         with self.watchdog:
+            # The first turn comes first: its own attendant would start processes for what it has not yet
+            # been known to serve.
+            pause = self._turn()
             self._runner.attend_always()
             while not self._stopping.is_set():
-                self.watchdog.reset()
-                pause = self._turn()
                 self._woken.wait(pause)
                 self._woken.clear()
+                if not self._stopping.is_set():
+                    self.watchdog.reset()
+                    pause = self._turn()
         self._drain()
 
     def _turn(self) -> float:
