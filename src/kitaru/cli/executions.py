@@ -79,6 +79,8 @@ def _print_table(found: list[Execution]) -> None:
 
 
 def _status_of(execution: Execution) -> str:
+    if execution.status is ExecutionStatus.PENDING and execution.status_reason is not None:
+        return f"pending ({execution.status_reason})"
     if execution.status is not ExecutionStatus.WAITING:
         return execution.status.value
     asked = ", ".join(wait.wait_id for wait in execution.pending_waits)
