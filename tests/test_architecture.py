@@ -27,6 +27,7 @@ GROUND = frozenset(
         "statuses",
         "transitions",
         "retry",
+        "retention",
         "faults",
         "code_ref",
     }
