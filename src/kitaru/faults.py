@@ -42,6 +42,10 @@ FAULT_POINTS: dict[str, str] = {
     "export.after_rename": "the exported file has its name",
     "import.after_blobs": "the large values of a file are durable, no row names them",
     "import.after_commit": "the executions of a file are here, nobody has been told",
+    "prune.inside": "a transaction has deleted some of what is to be pruned and is not committed",
+    "prune.after_step": "one transaction of a pruning is durable, the next has not begun",
+    "blob.aside": "a blob that nobody needs is renamed, to be deleted or put back",
+    "blob.after_delete": "a blob that nobody needs is gone, the next is still there",
     "migration.inside": "a migration's statements have run and are not committed",
     "migration.after_commit": "one migration is durable, the next has not begun",
 }

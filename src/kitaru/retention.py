@@ -217,3 +217,71 @@ def _whole(value: object, place: str) -> int | None:
         return value
     message = f"expected {place} to be a whole number, 0 or more, got: {value!r}"
     raise KitaruUsageError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    """An execution that a rule would prune, with all that it has started."""
+
+    exec_id: str
+    project: str
+    flow: str
+    status: ExecutionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class PruningKey:
+    """Where looking for executions has come to; opaque to everybody but the store."""
+
+    project: str
+    flow: str
+    status: str | None = None
+    created_at: int = 0
+    exec_id: str = ""
+    beyond: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrunablePage:
+    """What was found of a rule's executions, perhaps nothing, and where to look on."""
+
+    found: tuple[Prunable, ...]
+    after: PruningKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSizes:
+    """What executions and all that they have started take.
+
+    Attributes:
+        executions: How many they are, all together.
+        inline_bytes: Of the values that lie in rows.
+        blob_bytes: Of the values that are blobs, each as often as it is named; others may name them too.
+    """
+
+    executions: int
+    inline_bytes: int
+    blob_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PruneStep:
+    """What one short transaction has done.
+
+    Attributes:
+        pruned: What is gone, each with how many executions it took with it.
+        left: What was not looked at, or not finished with; the next step's work.
+        skipped: What stays: it does not fit any more, or something unfinished may need it.
+    """
+
+    pruned: tuple[tuple[Prunable, int], ...] = ()
+    left: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a store's file takes, and how much of it is free to be written again."""
+
+    file_bytes: int
+    free_bytes: int

@@ -28,7 +28,6 @@ from kitaru.model import (
 )
 from kitaru.store import archive, attendance, executions, journal, logs, statistics, waits
 from kitaru.store.contract import ANY, NO_LIMIT
-from kitaru.store.database import Database
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
 from kitaru.store.leases import (
     claim_by_id,
@@ -42,13 +41,11 @@ from kitaru.store.leases import (
     reap,
     renew_leases,
 )
+from kitaru.store.sql_pruning import SqlPruning
 
 
-class SqlStore:
+class SqlStore(SqlPruning):
     """A store in a SQL database. The methods are specified in `contract.py`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     @property
     def url(self) -> str:

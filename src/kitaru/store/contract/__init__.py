@@ -26,6 +26,7 @@ from kitaru.model import (
     Write,
 )
 from kitaru.store.contract.keeping import Archive, Logs, Statistics
+from kitaru.store.contract.pruning import Pruning
 from kitaru.store.contract.runs import ANY, NO_LIMIT, Executions, Journal, Leases
 from kitaru.store.contract.waiting import Attendance, Waits
 
@@ -38,6 +39,7 @@ __all__ = [
     "Journal",
     "Leases",
     "Logs",
+    "Pruning",
     "Statistics",
     "Store",
     "Waits",
@@ -60,7 +62,9 @@ class Writer(Protocol):
         ...
 
 
-class Store(Executions, Leases, Journal, Waits, Attendance, Archive, Statistics, Logs, Protocol):
+class Store(
+    Executions, Leases, Journal, Waits, Attendance, Archive, Statistics, Logs, Pruning, Protocol
+):
     """All of it, and a life of its own."""
 
     @property
