@@ -193,3 +193,45 @@ def test_counting_reads_an_index_only(sqlite_store: SQLiteStore, where: dict[str
     )
 
     assert [step for step in steps if "USING COVERING INDEX" not in step] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("next_flow", "COVERING INDEX execution_by_flow ((project,flow)>(?,?))"),
+        (
+            "list_finished",
+            "INDEX execution_by_flow (project=? AND flow=? AND status=?"
+            " AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))",
+        ),
+        ("list_newest_roots", "INDEX execution_by_flow (project=? AND flow=? AND status=?)"),
+        ("find_oldest_start", "INDEX execution_by_status (status=?)"),
+    ],
+)
+def test_what_may_be_pruned_is_found_in_order_from_an_index(
+    sqlite_store: SQLiteStore, name: str, expected: str
+) -> None:
+    text = STATEMENTS[name].text
+
+    steps = plan(sqlite_store, text, [None] * text.count("?"))
+
+    assert steps == [f"SEARCH execution USING {expected}"]
+
+
+def test_whether_rows_name_a_blob_is_looked_up_in_the_indexes_of_digests(
+    sqlite_store: SQLiteStore,
+) -> None:
+    text = STATEMENTS["list_unnamed_blobs"].text
+
+    steps = plan(sqlite_store, text, [None])
+
+    assert [step for step in steps if step.startswith("SEARCH")] == [
+        f"SEARCH {table} USING COVERING INDEX {table}_by_{column} ({column}=?)"
+        for table, column in [
+            ("execution", "inputs_digest"),
+            ("execution", "result_digest"),
+            ("call", "inputs_digest"),
+            ("call", "output_digest"),
+            ("artifact", "value_digest"),
+        ]
+    ]
