@@ -25,6 +25,7 @@ from kitaru.model import (
     Committed,
     Write,
 )
+from kitaru.store.contract.files import Files
 from kitaru.store.contract.keeping import Archive, Logs, Statistics
 from kitaru.store.contract.pruning import Pruning
 from kitaru.store.contract.runs import ANY, NO_LIMIT, Executions, Journal, Leases
@@ -36,6 +37,7 @@ __all__ = [
     "Archive",
     "Attendance",
     "Executions",
+    "Files",
     "Journal",
     "Leases",
     "Logs",
@@ -63,7 +65,17 @@ class Writer(Protocol):
 
 
 class Store(
-    Executions, Leases, Journal, Waits, Attendance, Archive, Statistics, Logs, Pruning, Protocol
+    Executions,
+    Leases,
+    Journal,
+    Waits,
+    Attendance,
+    Archive,
+    Statistics,
+    Logs,
+    Pruning,
+    Files,
+    Protocol,
 ):
     """All of it, and a life of its own."""
 
