@@ -46,6 +46,10 @@ FAULT_POINTS: dict[str, str] = {
     "prune.after_step": "one transaction of a pruning is durable, the next has not begun",
     "blob.aside": "a blob that nobody needs is renamed, to be deleted or put back",
     "blob.after_delete": "a blob that nobody needs is gone, the next is still there",
+    "backup.before_rename": "a backup is complete and flushed beside its name",
+    "backup.after_rename": "a backup has its name",
+    "restore.after_blobs": "the large values of a backup are here, the store is as it was",
+    "restore.after_commit": "the store is restored, nobody has been told",
     "migration.inside": "a migration's statements have run and are not committed",
     "migration.after_commit": "one migration is durable, the next has not begun",
 }
