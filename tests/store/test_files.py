@@ -3,8 +3,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -16,6 +16,12 @@ from kitaru.store.sqlite import SQLiteStore
 from tests.store.records import NOW, call, commit_one, completed, entry, finish, run
 
 EVERYTHING = ExecutionFilter(project="default")
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
 
 
 def fill(store: Store, count: int = 40) -> list[str]:
@@ -52,10 +58,8 @@ def test_pruned_rows_leave_free_space_that_shrinking_gives_back(sqlite_store: SQ
 def test_shrinking_without_room_is_refused_before_anything_is_written(
     sqlite_store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(
-        shutil, "disk_usage", lambda _: usage(10, 9, 1)
-    )  # no disk can be full at will
+    # No disk can be full at will.
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10, 9, 1))
 
     with pytest.raises(KitaruBackendError, match="cannot be shrunk"):
         sqlite_store.shrink()
