@@ -25,11 +25,11 @@ S = ExecutionStatus
 EVERYTHING = ExecutionFilter(project="default")
 
 
-def write_large(store: Store, number: int, **fields: object) -> str:
+def write_large(store: Store, number: int) -> str:
     """Keep an execution whose values are blobs."""
     blobs = open_blobs(settings.current().artifact_store)
     digest = blobs.put(f"{number}".encode() * 40_000)
-    book = Book.begin(store, at=number, **fields)
+    book = Book.begin(store, at=number)
     book.call("draw", output=StoredValue("kitaru/1", None, digest, 40_000))
     return book.end(S.COMPLETED)
 
