@@ -201,3 +201,22 @@ def test_shrink_tells_the_room_before_and_after(kitaru: Kitaru, store: Store):
     assert item["after"]["file_bytes"] < item["before"]["file_bytes"] - 500_000
     assert shown.out.splitlines()[1].startswith("  before: ")
     assert store.verify() == []
+
+
+def test_backup_is_written_and_restored_from_the_command_line(
+    kitaru: Kitaru, store: Store, here: Path
+):
+    keep_large(store)
+
+    made = kitaru("db", "backup", "copy")
+    Book.begin(store, "late").end(S.COMPLETED)
+    refused = kitaru("db", "restore", "copy")
+    restored = kitaru("db", "restore", "copy", "--force", "-o", "json").json["item"]
+
+    assert made.out.startswith("Backed up the store and 1 large value, ")
+    assert made.out.endswith(f"{here}/copy\n")
+    assert refused.code == 1
+    assert "or give `--force`" in refused.err
+    assert restored["blobs"] == 1
+    assert kept(store) == ["heavy"]
+    assert kitaru("db", "verify").code == 0
