@@ -10,10 +10,11 @@ import pytest
 
 from kitaru import pruning, settings
 from kitaru.blobs import open_blobs
+from kitaru.blobs.local import LocalBlobs
 from kitaru.client import KitaruClient, Pruned, PrunedGroup, RetentionRule
 from kitaru.clock import SYSTEM_CLOCK
-from kitaru.errors import KitaruUsageError
-from kitaru.model import EventRecord, ExecutionFilter, ExecutionStatus
+from kitaru.errors import KitaruNotFoundError, KitaruUsageError
+from kitaru.model import EventRecord, ExecutionFilter, ExecutionStatus, StoredValue
 from kitaru.store import Store
 from tests.client.journal import START, Book
 
@@ -147,3 +148,24 @@ def test_room_is_measured_before_and_after_shrinking(client: KitaruClient, store
     assert before == measured
     assert before.free_bytes > after.free_bytes == 0
     assert after.file_bytes < before.file_bytes
+
+
+def test_execution_pruned_while_it_is_exported_is_said_to_be_gone(
+    client: KitaruClient, store: Store, tmp_path: Path
+) -> None:
+    digest = leave_blob(b"x" * 50_000)
+    book = Book.begin(store)
+    book.call("draw", output=StoredValue("kitaru/1", None, digest, 50_000))
+    exec_id = book.end(S.COMPLETED)
+
+    class Pruning(LocalBlobs):
+        def get(self, digest: str) -> bytes:
+            client.upkeep.prune([ALL])
+            return super().get(digest)
+
+    client._connection.__dict__["blobs"] = Pruning(tmp_path / "kitaru" / "blobs")
+
+    with pytest.raises(KitaruNotFoundError, match="there is no execution"):
+        client.executions.export(exec_id, tmp_path / "gone.kitaru")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["kitaru"]
