@@ -169,3 +169,32 @@ def test_execution_pruned_while_it_is_exported_is_said_to_be_gone(
         client.executions.export(exec_id, tmp_path / "gone.kitaru")
 
     assert [path.name for path in tmp_path.iterdir()] == ["kitaru"]
+
+
+def test_backup_begins_anew_if_what_it_has_copied_is_pruned_meanwhile(
+    client: KitaruClient, store: Store, tmp_path: Path
+) -> None:
+    digests = [leave_blob(bytes([number]) * 50_000) for number in range(3)]
+    for number, digest in enumerate(digests):
+        book = Book.begin(store, at=number)
+        book.call("draw", output=StoredValue("kitaru/1", None, digest, 50_000))
+        book.end(S.COMPLETED)
+    asked: list[str] = []
+
+    class Pruning(LocalBlobs):
+        def get(self, digest: str) -> bytes:
+            if not asked:
+                client.upkeep.prune([RetentionRule(keep=1)])
+            asked.append(digest)
+            return super().get(digest)
+
+    client._connection.__dict__["blobs"] = Pruning(tmp_path / "kitaru" / "blobs")
+
+    made = client.upkeep.back_up(tmp_path / "backup")
+
+    assert made.blobs == 1
+    assert len(asked) > 1
+    [left] = open_blobs(f"file://{made.folder}/blobs").list_digests()
+    assert left == digests[-1]
+    assert client.upkeep.restore(made.folder, force=True).blobs == 1
+    assert client.upkeep.verify() == []
