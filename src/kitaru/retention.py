@@ -7,6 +7,7 @@ Without a rule, everything is kept for ever.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,21 @@ def read_rules(value: object, place: str) -> tuple[RetentionRule, ...]:
     listed = cast("Sequence[object]", value)
     return tuple(
         _rule(found, f"rule {number} of {place}") for number, found in enumerate(listed, 1)
+    )
+
+
+def rules_to_json(rules: Sequence[RetentionRule]) -> str:
+    """Return rules as the environment variable has them."""
+    return json.dumps(
+        [
+            {
+                "flows": list(rule.flows),
+                "statuses": [status.value for status in rule.statuses],
+                **({} if rule.keep is None else {"keep": rule.keep}),
+                **({} if rule.older_than is None else {"older_than": span_words(rule.older_than)}),
+            }
+            for rule in rules
+        ]
     )
 
 

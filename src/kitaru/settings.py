@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from kitaru.errors import KitaruError, KitaruUsageError
-from kitaru.retention import RetentionRule
+from kitaru.retention import RetentionRule, rules_to_json
 from kitaru.settings_rules import (
     FIELDS,
     absolute,
@@ -205,6 +205,8 @@ def environment_of(given: Settings) -> dict[str, str]:
 
 
 def _text_of(value: object) -> str:
+    if isinstance(value, tuple):
+        return rules_to_json(cast("tuple[RetentionRule, ...]", value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
