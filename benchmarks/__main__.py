@@ -24,7 +24,7 @@ def main() -> None:
     above: Path = options.directory or ROOT / "build"
     above.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=above) as directory:
-        bench = Bench(SIZES[options.size], Path(directory))
+        bench = Bench(SIZES[options.size], Path(directory), options.keep)
         if file_system(bench.directory) in ("tmpfs", "ramfs"):
             print("This directory is in memory: flushing costs nothing here.", file=sys.stderr)
         if options.profile:
@@ -45,6 +45,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--profile", action="store_true", help="show where the time goes instead")
     parser.add_argument("--directory", type=Path, help="where to put stores; default build/")
+    parser.add_argument(
+        "--keep", type=Path, help="keep stores of many executions here, and use those that are here"
+    )
     parser.add_argument(
         "--output", type=Path, help="where to write the page; a full run writes RESULTS.md"
     )

@@ -30,7 +30,7 @@ class Size:
         executions: Whole ones in a round.
         more: Calls that are measured on top of those already there.
         recorded: Calls of an execution that is recovered or has grown, small and large.
-        stored: Executions of a store, small and large.
+        stored: Executions of a store, from few to very many.
         processes: Fresh ones for each figure of start-up.
     """
 
@@ -39,7 +39,7 @@ class Size:
     executions: int
     more: int
     recorded: tuple[int, int]
-    stored: tuple[int, int]
+    stored: tuple[int, ...]
     processes: int
 
 
@@ -50,7 +50,7 @@ SIZES = {
         executions=100,
         more=200,
         recorded=(1_000, 10_000),
-        stored=(10, 10_000),
+        stored=(1_000, 10_000, 100_000, 1_000_000),
         processes=10,
     ),
     "quick": Size(
@@ -59,7 +59,7 @@ SIZES = {
         executions=30,
         more=100,
         recorded=(100, 1_000),
-        stored=(10, 1_000),
+        stored=(1_000, 10_000),
         processes=5,
     ),
     "tiny": Size(
@@ -68,7 +68,7 @@ SIZES = {
         executions=2,
         more=5,
         recorded=(10, 100),
-        stored=(2, 20),
+        stored=(20, 200),
         processes=1,
     ),
 }
@@ -151,11 +151,18 @@ class Subject:
 
 
 class Bench:
-    """Where measures get their subjects and directories from."""
+    """Where measures get their subjects and directories from.
 
-    def __init__(self, size: Size, directory: Path) -> None:
+    Args:
+        size: How much work.
+        directory: For what goes at the end of the run.
+        keep: Where stores with many executions are kept for other runs, if they are.
+    """
+
+    def __init__(self, size: Size, directory: Path, keep: Path | None = None) -> None:
         self.size = size
         self.directory = directory
+        self.keep = keep or directory
 
     def is_installed(self, name: str) -> bool:
         try:
@@ -177,9 +184,11 @@ class Bench:
             }
 
     @contextmanager
-    def subject(self, name: str) -> Generator[Subject]:
-        directory = self.new_directory()
-        complaints = directory / "stderr"
+    def subject(self, name: str, store: Path | None = None) -> Generator[Subject]:
+        """Start a subject on a store of its own, which goes when it ends, or on one that is there."""
+        own = self.new_directory()
+        directory = store or own
+        complaints = own / "stderr"
         with complaints.open("w") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"benchmarks.subjects.{name}", str(directory)],
@@ -201,7 +210,7 @@ class Bench:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
-            shutil.rmtree(directory, ignore_errors=True)
+            shutil.rmtree(own, ignore_errors=True)
 
     def in_turn(self, contestants: Mapping[str, Callable[[], float]]) -> dict[str, Figure]:
         """Measure each of them in every round, in another order each time.

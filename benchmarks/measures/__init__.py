@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.measures import answers, checkpoint, execution, fan_out, growth, recovery, start_up
+from benchmarks.measures import (
+    answers,
+    checkpoint,
+    execution,
+    fan_out,
+    growth,
+    pages,
+    recovery,
+    start_up,
+)
 from benchmarks.measuring import Bench, Row
 
 Measure = Callable[[Bench], list[Row]]
@@ -16,5 +25,6 @@ MEASURES: dict[str, Measure] = {
     "p5": recovery.measure,
     "p6": start_up.measure,
     "p8": answers.measure,
+    "p10": pages.measure,
     "growth": growth.measure,
 }
