@@ -162,7 +162,7 @@ class Bench:
     def __init__(self, size: Size, directory: Path, keep: Path | None = None) -> None:
         self.size = size
         self.directory = directory
-        self.keep = keep or directory
+        self.keep = (keep or directory).absolute()
 
     def is_installed(self, name: str) -> bool:
         try:
