@@ -1,7 +1,7 @@
 """A process that starts executions which wait for an answer: see `measures/waiting.py`.
 
-`python -m benchmarks.asking DIRECTORY COUNT AT_ONCE FILE`. After each tenth it prints a line of JSON: how many
-wait by then and what the process holds. Then it stays until its standard input is closed.
+`python -m benchmarks.asking DIRECTORY COUNT AT_ONCE FILE`. After each tenth it prints a line of JSON: how
+many wait by then and what the process holds. Then it stays until its standard input is closed.
 """
 
 from __future__ import annotations

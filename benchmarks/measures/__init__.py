@@ -13,6 +13,7 @@ from benchmarks.measures import (
     pages,
     recovery,
     start_up,
+    waiting,
 )
 from benchmarks.measuring import Bench, Row
 
@@ -26,5 +27,6 @@ MEASURES: dict[str, Measure] = {
     "p6": start_up.measure,
     "p8": answers.measure,
     "p10": pages.measure,
+    "p11": waiting.measure,
     "growth": growth.measure,
 }

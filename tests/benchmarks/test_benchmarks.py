@@ -37,7 +37,10 @@ def test_measure_runs_and_fills_its_rows(name: str, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
     assert len(rows) > 2
-    assert all(re.search(r"\d (µs|ms|s)\b", row) for row in rows[2:])
+    units = r"\d (µs|ms|s|B|KiB|MiB)\b"
+    assert all(
+        re.search(units, row) or "its threads" in row or "its files" in row for row in rows[2:]
+    )
     assert list((tmp_path / "stores").iterdir()) == []
 
 
