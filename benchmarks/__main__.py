@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -24,7 +25,9 @@ def main() -> None:
     above: Path = options.directory or ROOT / "build"
     above.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=above) as directory:
-        bench = Bench(SIZES[options.size], Path(directory), options.keep)
+        bench = Bench(
+            SIZES[options.size], Path(directory), keep=options.keep, runner=options.runner
+        )
         if file_system(bench.directory) in ("tmpfs", "ramfs"):
             print("This directory is in memory: flushing costs nothing here.", file=sys.stderr)
         if options.profile:
@@ -47,6 +50,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, help="where to put stores; default build/")
     parser.add_argument(
         "--keep", type=Path, help="keep stores of many executions here, and use those that are here"
+    )
+    parser.add_argument(
+        "--runner",
+        type=shlex.split,
+        help="what p9 starts runners with; default: `recover()`, repeated",
     )
     parser.add_argument(
         "--output", type=Path, help="where to write the page; a full run writes RESULTS.md"

@@ -187,11 +187,20 @@ class Bench:
         size: How much work.
         directory: For what goes at the end of the run.
         keep: Where stores with many executions are kept for other runs, if they are.
+        runner: Command that starts a runner of `benchmarks.steps`, if not the one of `standing_by.py`.
     """
 
-    def __init__(self, size: Size, directory: Path, keep: Path | None = None) -> None:
+    def __init__(
+        self,
+        size: Size,
+        directory: Path,
+        *,
+        keep: Path | None = None,
+        runner: Sequence[str] | None = None,
+    ) -> None:
         self.size = size
         self.directory = directory
+        self.runner = runner or (sys.executable, "-m", "benchmarks.standing_by")
         self.keep = (keep or directory).absolute()
 
     def is_installed(self, name: str) -> bool:
