@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.measures import MEASURES
 from benchmarks.measuring import ROOT, SIZES, Bench, Row
-from benchmarks.profiling import show_profile
+from benchmarks.profiling import PROFILED, show_profile
 from benchmarks.report import file_system, page, table
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -31,7 +31,7 @@ def main() -> None:
         if file_system(bench.directory) in ("tmpfs", "ramfs"):
             print("This directory is in memory: flushing costs nothing here.", file=sys.stderr)
         if options.profile:
-            for name in options.measures or MEASURES:
+            for name in options.measures or PROFILED:
                 show_profile(name, bench)
         else:
             _measure(options, bench)
@@ -62,6 +62,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := set(options.measures) - set(MEASURES):
         parser.error(f"unknown measure {min(unknown)!r}; there are: {', '.join(MEASURES)}")
+    if options.profile and (outside := set(options.measures) - set(PROFILED)):
+        parser.error(f"{min(outside)!r} cannot be profiled; these can: {', '.join(PROFILED)}")
     return options
 
 
