@@ -26,7 +26,7 @@ from kitaru.worker import LocalRun, local_runner
 def waiting(file: str) -> None:
     kitaru.wait(name="go", timeout=0)
     with Path(file).open("a") as lines:
-        lines.write(f"{time.monotonic()}\n")
+        lines.write(f"{kitaru.current_execution_id()} {time.monotonic()}\n")
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ def watch_rest(pid: int, seconds: float = 30.0, *, every: float = 1.0) -> Rest:
     return Rest(
         seconds=elapsed,
         rss=most,
-        cpu_seconds=after.user + after.system - before.user - before.system,
+        cpu_seconds=max(0.0, (after.user - before.user) + (after.system - before.system)),
         threads=last.threads,
         files=last.files,
     )
