@@ -84,7 +84,12 @@ class AtWork:
     """A worker in a thread of its own."""
 
     def __init__(self, *flows: Flow[..., Any], **options: Any) -> None:
-        given: dict[str, Any] = {"stack": "local", "concurrency": 4, "drain_seconds": 0.0, **options}
+        given: dict[str, Any] = {
+            "stack": "local",
+            "concurrency": 4,
+            "drain_seconds": 0.0,
+            **options,
+        }
         self.runner = runners.local_runner(settings.current(), keeps_stacks=False)
         self.worker = Worker(self.runner, FlowTable(flows) if flows else None, **given)
         self._thread = threading.Thread(target=self.worker.serve)
