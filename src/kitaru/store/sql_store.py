@@ -66,8 +66,10 @@ class SqlStore(SqlPruning):
             lambda session: executions.list_executions(session, where, limit, before)
         )
 
-    def count_executions(self, where: ExecutionFilter) -> int:
-        return self._database.read(lambda session: executions.count_executions(session, where))
+    def count_executions(self, where: ExecutionFilter, *, at_most: int = NO_LIMIT) -> int:
+        return self._database.read(
+            lambda session: executions.count_executions(session, where, at_most)
+        )
 
     def retry_execution(self, exec_id: str, *, reopen: Sequence[str], now: int) -> ExecutionRecord:
         return self._database.write(

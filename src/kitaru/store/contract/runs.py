@@ -58,8 +58,8 @@ class Executions(Protocol):
         """
         ...
 
-    def count_executions(self, where: ExecutionFilter) -> int:
-        """Return how many executions fit."""
+    def count_executions(self, where: ExecutionFilter, *, at_most: int = NO_LIMIT) -> int:
+        """Return how many executions fit; counting stops at `at_most`, for it reads an entry of each."""
         ...
 
     def retry_execution(self, exec_id: str, *, reopen: Sequence[str], now: int) -> ExecutionRecord:
