@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.measures import MEASURES
 from benchmarks.measuring import ROOT, SIZES, Bench, Row
-from benchmarks.profiling import show_profile
+from benchmarks.profiling import PROFILED, show_profile
 from benchmarks.report import file_system, page, table
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -24,11 +25,13 @@ def main() -> None:
     above: Path = options.directory or ROOT / "build"
     above.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=above) as directory:
-        bench = Bench(SIZES[options.size], Path(directory))
+        bench = Bench(
+            SIZES[options.size], Path(directory), keep=options.keep, runner=options.runner
+        )
         if file_system(bench.directory) in ("tmpfs", "ramfs"):
             print("This directory is in memory: flushing costs nothing here.", file=sys.stderr)
         if options.profile:
-            for name in options.measures or MEASURES:
+            for name in options.measures or PROFILED:
                 show_profile(name, bench)
         else:
             _measure(options, bench)
@@ -46,11 +49,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true", help="show where the time goes instead")
     parser.add_argument("--directory", type=Path, help="where to put stores; default build/")
     parser.add_argument(
+        "--keep", type=Path, help="keep stores of many executions here, and use those that are here"
+    )
+    parser.add_argument(
+        "--runner",
+        type=shlex.split,
+        help="what p9 starts runners with; default: `recover()`, repeated",
+    )
+    parser.add_argument(
         "--output", type=Path, help="where to write the page; a full run writes RESULTS.md"
     )
     options = parser.parse_args()
     if unknown := set(options.measures) - set(MEASURES):
         parser.error(f"unknown measure {min(unknown)!r}; there are: {', '.join(MEASURES)}")
+    if options.profile and (outside := set(options.measures) - set(PROFILED)):
+        parser.error(f"{min(outside)!r} cannot be profiled; these can: {', '.join(PROFILED)}")
     return options
 
 

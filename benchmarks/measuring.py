@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,7 +31,10 @@ class Size:
         executions: Whole ones in a round.
         more: Calls that are measured on top of those already there.
         recorded: Calls of an execution that is recovered or has grown, small and large.
-        stored: Executions of a store, small and large.
+        stored: Executions of a store, from few to very many.
+        waiting: Executions that wait at the same time.
+        rest_seconds: For how long a process at rest is looked at.
+        kills: Runners that are struck down, in each way.
         processes: Fresh ones for each figure of start-up.
     """
 
@@ -39,7 +43,10 @@ class Size:
     executions: int
     more: int
     recorded: tuple[int, int]
-    stored: tuple[int, int]
+    stored: tuple[int, ...]
+    waiting: int
+    rest_seconds: float
+    kills: int
     processes: int
 
 
@@ -50,7 +57,10 @@ SIZES = {
         executions=100,
         more=200,
         recorded=(1_000, 10_000),
-        stored=(10, 10_000),
+        stored=(1_000, 10_000, 100_000, 1_000_000),
+        waiting=100_000,
+        rest_seconds=30.0,
+        kills=20,
         processes=10,
     ),
     "quick": Size(
@@ -59,7 +69,10 @@ SIZES = {
         executions=30,
         more=100,
         recorded=(100, 1_000),
-        stored=(10, 1_000),
+        stored=(1_000, 10_000),
+        waiting=1_000,
+        rest_seconds=3.0,
+        kills=3,
         processes=5,
     ),
     "tiny": Size(
@@ -68,10 +81,21 @@ SIZES = {
         executions=2,
         more=5,
         recorded=(10, 100),
-        stored=(2, 20),
+        stored=(20, 200),
+        waiting=20,
+        rest_seconds=0.2,
+        kills=1,
         processes=1,
     ),
 }
+
+
+class Unit(Enum):
+    """What a row's figures are."""
+
+    SECONDS = "s"
+    BYTES = "B"
+    COUNT = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +103,7 @@ class Figure:
     """What one thing took in each round.
 
     Attributes:
-        seconds: By round.
+        seconds: By round; or what the row's unit says.
         limits: What the limit took in the same rounds, if it was measured.
     """
 
@@ -108,6 +132,8 @@ class Row:
         limit: What the figures are compared with.
         at_most: The target: times the limit or, without a limit, seconds.
         figures: By subject; a subject that is missing was not asked.
+        unit: Of the figures, and of the target that is no ratio.
+        is_slowest: Whether the slowest round is to reach the target, not the median.
     """
 
     number: str = ""
@@ -115,6 +141,8 @@ class Row:
     limit: Figure | None = None
     at_most: float | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict[str, Figure])
+    unit: Unit = Unit.SECONDS
+    is_slowest: bool = False
 
     @property
     def is_met(self) -> bool | None:
@@ -122,6 +150,8 @@ class Row:
         if self.at_most is None:
             return None
         figure = self.figures[KITARU]
+        if self.is_slowest:
+            return max(figure.seconds) <= self.at_most
         measured = figure.median if figure.ratio is None else figure.ratio
         return measured <= self.at_most
 
@@ -151,11 +181,27 @@ class Subject:
 
 
 class Bench:
-    """Where measures get their subjects and directories from."""
+    """Where measures get their subjects and directories from.
 
-    def __init__(self, size: Size, directory: Path) -> None:
+    Args:
+        size: How much work.
+        directory: For what goes at the end of the run.
+        keep: Where stores with many executions are kept for other runs, if they are.
+        runner: Command that starts a runner of `benchmarks.steps`, if not the one of `standing_by.py`.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        directory: Path,
+        *,
+        keep: Path | None = None,
+        runner: Sequence[str] | None = None,
+    ) -> None:
         self.size = size
         self.directory = directory
+        self.runner = runner or (sys.executable, "-m", "benchmarks.standing_by")
+        self.keep = (keep or directory).absolute()
 
     def is_installed(self, name: str) -> bool:
         try:
@@ -177,9 +223,11 @@ class Bench:
             }
 
     @contextmanager
-    def subject(self, name: str) -> Generator[Subject]:
-        directory = self.new_directory()
-        complaints = directory / "stderr"
+    def subject(self, name: str, store: Path | None = None) -> Generator[Subject]:
+        """Start a subject on a store of its own, which goes when it ends, or on one that is there."""
+        own = self.new_directory()
+        directory = store or own
+        complaints = own / "stderr"
         with complaints.open("w") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"benchmarks.subjects.{name}", str(directory)],
@@ -201,7 +249,7 @@ class Bench:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
-            shutil.rmtree(directory, ignore_errors=True)
+            shutil.rmtree(own, ignore_errors=True)
 
     def in_turn(self, contestants: Mapping[str, Callable[[], float]]) -> dict[str, Figure]:
         """Measure each of them in every round, in another order each time.

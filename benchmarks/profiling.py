@@ -20,6 +20,8 @@ _OPERATIONS = {
     "p4": ("fan_out", "async_fan_out"),
     "growth": ("sequence",),
 }
+PROFILED = ("p5", "p6", *_OPERATIONS)
+"""Measures whose work is done in one process."""
 
 
 def show_profile(measure: str, bench: Bench) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.measuring import DBOS, KITARU, LANGGRAPH, Bench, Figure, Row
+from benchmarks.measuring import DBOS, KITARU, LANGGRAPH, Bench, Figure, Row, Unit
 
 _PACKAGES = ("kitaru", "msgspec", "dbos", "langgraph", "langgraph-checkpoint-sqlite")
 _TITLES = ("", "Work", "Limit", "Target", "Kitaru", "Spread", "Met", "LangGraph", "DBOS")
@@ -94,10 +94,10 @@ def _cells(row: Row, bench: Bench) -> tuple[str, ...]:
     return (
         row.number,
         row.work,
-        _duration(row.limit.median) if row.limit else "",
+        _amount(row.limit.median, row.unit) if row.limit else "",
         _target(row),
-        _figure(kitaru),
-        _spread(kitaru),
+        _figure(kitaru, row.unit),
+        _spread(kitaru, row.unit),
         _VERDICTS[row.is_met],
         *(_other(row, name, bench) for name in (LANGGRAPH, DBOS)),
     )
@@ -105,27 +105,38 @@ def _cells(row: Row, bench: Bench) -> tuple[str, ...]:
 
 def _other(row: Row, name: str, bench: Bench) -> str:
     if name in row.figures:
-        return _figure(row.figures[name])
+        return _figure(row.figures[name], row.unit)
     return "" if bench.is_installed(name) else "not installed"
 
 
 def _target(row: Row) -> str:
     if row.at_most is None:
         return ""
-    is_ratio = row.figures[KITARU].ratio is not None
-    return f"≤ {row.at_most:g}x" if is_ratio else f"≤ {_duration(row.at_most)}"
+    if row.figures[KITARU].ratio is not None:
+        return f"≤ {row.at_most:g}x"
+    return f"{'all ' if row.is_slowest else ''}≤ {_amount(row.at_most, row.unit)}"
 
 
-def _figure(figure: Figure) -> str:
-    shown = _duration(figure.median)
+def _figure(figure: Figure, unit: Unit) -> str:
+    shown = _amount(figure.median, unit)
     return shown if figure.ratio is None else f"{shown}, {figure.ratio:.2f}x"
 
 
-def _spread(figure: Figure) -> str:
+def _spread(figure: Figure, unit: Unit) -> str:
     if figure.limits:
         ratios = [mine / limit for mine, limit in zip(figure.seconds, figure.limits, strict=True)]
         return f"{min(ratios):.2f} - {max(ratios):.2f}x"
-    return f"{_duration(min(figure.seconds))} - {_duration(max(figure.seconds))}"
+    return f"{_amount(min(figure.seconds), unit)} - {_amount(max(figure.seconds), unit)}"
+
+
+def _amount(number: float, unit: Unit) -> str:
+    match unit:
+        case Unit.SECONDS:
+            return _duration(number)
+        case Unit.BYTES:
+            return _size(number)
+        case Unit.COUNT:
+            return f"{number:g}"
 
 
 def _duration(seconds: float) -> str:
@@ -135,3 +146,11 @@ def _duration(seconds: float) -> str:
         milliseconds = seconds * 1e3
         return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
     return f"{seconds:.2f} s"
+
+
+def _size(number: float) -> str:
+    if number < 2**10:
+        return f"{number:.0f} B"
+    if number < 2**20:
+        return f"{number / 2**10:.1f} KiB"
+    return f"{number / 2**20:.0f} MiB"

@@ -27,6 +27,7 @@ GROUND = frozenset(
         "statuses",
         "transitions",
         "retry",
+        "retention",
         "faults",
         "code_ref",
     }
@@ -44,15 +45,16 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "engine": GROUND | SERVICES | {"store.contract"},
     "authoring": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"engine", "events"},
     "events": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"engine", "authoring"},
+    "pruning": GROUND | SERVICES | {"store.contract"},
     "stacks": GROUND | SERVICES | {"store", "engine", "authoring", "events"},
     "worker": GROUND
     | SERVICES
     | {"store", "engine", "authoring", "events", "stacks", "deploy", "attendant"},
     "deploy": GROUND | SERVICES | {"store", "engine", "authoring", "events"},
-    "attendant": GROUND | SERVICES | {"store", "engine", "stacks"},
+    "attendant": GROUND | SERVICES | {"pruning", "store", "engine", "stacks"},
     "wire": GROUND,
     "server": GROUND | SERVICES | {"store", "wire", "attendant", "deploy", "stacks"},
-    "client": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"wire"},
+    "client": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"pruning", "wire"},
     "__main__": frozenset({"cli"}),
     "cli": GROUND | ROOT | {"settings", "logs", "client"},
     "mcp": GROUND | ROOT | {"settings", "logs", "client"},

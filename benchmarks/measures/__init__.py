@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.measures import answers, checkpoint, execution, fan_out, growth, recovery, start_up
+from benchmarks.measures import (
+    answers,
+    checkpoint,
+    execution,
+    fail_over,
+    fan_out,
+    growth,
+    pages,
+    recovery,
+    start_up,
+    waiting,
+)
 from benchmarks.measuring import Bench, Row
 
 Measure = Callable[[Bench], list[Row]]
@@ -16,5 +27,8 @@ MEASURES: dict[str, Measure] = {
     "p5": recovery.measure,
     "p6": start_up.measure,
     "p8": answers.measure,
+    "p9": fail_over.measure,
+    "p10": pages.measure,
+    "p11": waiting.measure,
     "growth": growth.measure,
 }

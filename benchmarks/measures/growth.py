@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.measuring import KITARU, LIMIT, Bench, Figure, Row
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+
+from benchmarks.measuring import KITARU, LIMIT, Bench, Figure, Row, Subject
+from benchmarks.seeding import store_of
 
 # Flat, as far as a busy machine lets that be seen.
 _FLAT = 1.25
@@ -48,25 +52,49 @@ def _by_calls(bench: Bench) -> list[Row]:
 
 
 def _by_executions(bench: Bench) -> list[Row]:
-    more, (few, many) = bench.size.more, bench.size.stored
-    with bench.subject(KITARU) as small, bench.subject(KITARU) as large:
-        small.do("fill", few)
-        large.do("fill", many)
-        small.do("sequence", more)
-        large.do("sequence", more)
-        figures = bench.in_turn(
-            {
-                LIMIT: lambda: small.do("sequence", more),
-                "large": lambda: large.do("sequence", more),
-            }
-        )
-    return [
-        _row(
-            f"one more checkpoint, {many:,} executions in the store instead of {few}",
-            least=figures[LIMIT],
-            figure=figures["large"],
-        )
-    ]
+    with ExitStack() as stack:
+        raw = stack.enter_context(bench.subject(LIMIT))
+        stores = {
+            count: stack.enter_context(bench.subject(KITARU, store_of(bench, count)))
+            for count in bench.size.stored
+        }
+        raw.do("commit", bench.size.calls)
+        return [
+            row
+            for operation, work, times in (
+                ("sequence", "one more checkpoint", bench.size.more),
+                ("executions", "a whole execution with one checkpoint", bench.size.executions),
+                ("claims", "claim of the only one that is pending", bench.size.executions),
+            )
+            for row in _by_stores(bench, raw, stores, operation, work, times)
+        ]
+
+
+def _by_stores(
+    bench: Bench, raw: Subject, stores: Mapping[int, Subject], operation: str, work: str, times: int
+) -> Iterator[Row]:
+    """Yield what an operation costs in stores of different sizes, beside a raw commit and the smallest."""
+    for store in stores.values():
+        store.do(operation, times)  # the log has its length then
+    figures = bench.in_turn(
+        {
+            LIMIT: lambda: raw.do("commit", bench.size.more),
+            **{
+                str(count): lambda store=store: store.do(operation, times)
+                for count, store in stores.items()
+            },
+        }
+    )
+    least, *more = stores
+    yield Row(
+        work=f"{work}, {least:,} executions in the store, beside a raw commit",
+        limit=figures[LIMIT],
+        figures={KITARU: figures[str(least)]},
+    )
+    few = Figure(figures[str(least)].seconds)
+    for count in more:
+        many = Figure(figures[str(count)].seconds, limits=few.seconds)
+        yield _row(f"the same, {count:,} instead of {least:,}", least=few, figure=many)
 
 
 def _row(work: str, *, least: Figure, figure: Figure) -> Row:

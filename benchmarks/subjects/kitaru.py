@@ -9,7 +9,7 @@ import time
 
 import kitaru
 from benchmarks import flows
-from benchmarks.stored import fill
+from benchmarks.claiming import claims
 from benchmarks.subjects.served import Operation, serve
 
 WIDTH = 16
@@ -68,7 +68,7 @@ def operations(directory: str) -> dict[str, Operation]:
         "executions": executions,
         "fan_out": fan_out,
         "async_fan_out": lambda count: flows.async_fan_out.run(count, WIDTH).wait() / count,
-        "fill": fill,
+        "claims": claims,
         "grow": grow,
         **{f"after_{calls}": more_for(calls) for calls in (0, 10, 100, 1_000, 10_000)},
         "end": end,

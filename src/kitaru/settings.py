@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from kitaru.errors import KitaruError, KitaruUsageError
+from kitaru.retention import RetentionRule, rules_to_json
 from kitaru.settings_rules import (
     FIELDS,
     absolute,
@@ -54,6 +55,7 @@ class Settings:
         lease_seconds: How long a silent runner keeps its execution.
         lease_renew_seconds: How often a runner says that it is alive.
         attendant: Whether processes in which flows run look after the other executions of their store.
+        retention: Which finished executions may go; none, if there is no rule.
         sources: For each field, where its value came from, in words.
     """
 
@@ -72,6 +74,7 @@ class Settings:
     lease_seconds: float = 8.0  # three missed renewals before anyone may reap
     lease_renew_seconds: float = 2.0
     attendant: bool = True
+    retention: tuple[RetentionRule, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
 
     def having(self, **arguments: object) -> Settings:
@@ -202,6 +205,8 @@ def environment_of(given: Settings) -> dict[str, str]:
 
 
 def _text_of(value: object) -> str:
+    if isinstance(value, tuple):
+        return rules_to_json(cast("tuple[RetentionRule, ...]", value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -13,6 +13,7 @@ from typing import cast
 from urllib.parse import quote
 
 from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.retention import read_rules
 
 _WORDS = {
     "1": True, "true": True, "yes": True, "on": True,
@@ -67,6 +68,16 @@ def _word(text: str) -> object:
     return _WORDS.get(text.lower(), text)
 
 
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _json(text: str) -> object:
+    import json
+
+    return json.loads(text)
+
+
 _BOOL = Field("true or false", _is_bool, _word)
 _SPAN = Field("a number of seconds above 0", _is_span, float)
 FIELDS: dict[str, Field] = {
@@ -84,6 +95,7 @@ FIELDS: dict[str, Field] = {
     "lease_seconds": _SPAN,
     "lease_renew_seconds": _SPAN,
     "attendant": _BOOL,
+    "retention": Field("a list of rules like [{older_than = '30d'}]", _is_list, _json),
 }
 
 
@@ -104,6 +116,8 @@ def checked(name: str, value: object, place: str, *, base: Path) -> object:
         check_store_kind(str(value).partition("://")[0])
     if name == "stack":
         check_stack(value, f" It is named by {place}.")
+    if name == "retention":
+        return read_rules(value, place)
     if isinstance(value, Path):
         return absolute(value, base)
     return float(cast("float", value)) if wanted is _SPAN else value

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.measures import MEASURES
 from benchmarks.measuring import DBOS, KITARU, LANGGRAPH, Figure, Row
+from benchmarks.resting import watch_rest
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -37,7 +38,10 @@ def test_measure_runs_and_fills_its_rows(name: str, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
     assert len(rows) > 2
-    assert all(re.search(r"\d (µs|ms|s)\b", row) for row in rows[2:])
+    units = r"\d (µs|ms|s|B|KiB|MiB)\b"
+    assert all(
+        re.search(units, row) or "its threads" in row or "its files" in row for row in rows[2:]
+    )
     assert list((tmp_path / "stores").iterdir()) == []
 
 
@@ -54,6 +58,33 @@ def test_unknown_measure_is_refused_with_the_known_ones(tmp_path: Path) -> None:
 
     assert ended.returncode == 2
     assert all(name in ended.stderr for name in MEASURES)
+
+
+def test_measure_of_several_processes_is_not_profiled(tmp_path: Path) -> None:
+    ended = benchmarks(tmp_path, "p11", "--profile")
+
+    assert ended.returncode == 2
+    assert "p1" in ended.stderr
+
+
+def test_target_for_the_slowest_round_is_missed_by_one() -> None:
+    row = Row(work="work", at_most=2.0, is_slowest=True, figures={KITARU: Figure([1.0, 1.0, 3.0])})
+
+    assert row.is_met is False
+
+
+def test_rest_of_a_process_is_told_with_what_it_holds() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        rest = watch_rest(process.pid, seconds=0.05)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert rest.rss > 1_000_000
+    assert rest.threads == 1
+    assert rest.files >= 3
+    assert rest.cpu_share >= 0
 
 
 def test_ratio_is_the_median_of_the_rounds() -> None:

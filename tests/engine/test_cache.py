@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 
 from kitaru import checkpoint, flow
 from kitaru.model import CallStatus
@@ -141,3 +143,27 @@ def test_recovery_returns_what_the_cache_gave(interruption: Interruption) -> Non
 
     assert handle.wait() == ["value"]
     assert calls(handle)["look_up#1"].status is CallStatus.CACHED
+
+
+def test_blob_of_a_reused_result_is_renewed_before_it_is_named_again(config_dir: Path) -> None:
+    ran: list[int] = []
+
+    @checkpoint(cache=True)
+    def draw() -> bytes:
+        ran.append(1)
+        return b"x" * 50_000
+
+    @flow
+    def steps() -> bytes:
+        return draw()
+
+    steps.run().wait()
+    [blob] = [file for file in (config_dir / "blobs").rglob("*") if file.is_file()]
+    os.utime(blob, (1, 1))
+
+    assert len(steps.run().wait()) == 50_000
+    assert blob.stat().st_mtime > 1
+    blob.unlink()
+
+    assert len(steps.run().wait()) == 50_000
+    assert len(ran) == 2

@@ -74,6 +74,8 @@ class ModelStore:
                 return Committed(held=True, cancel_requested=asked, execution=one)
         if asked:
             return Committed(held=True, cancel_requested=True)
+        if new.origin_id is not None and new.origin_id not in self.executions:
+            raise KitaruNotFoundError(new.origin_id)
         self.executions[new.id] = ExecutionRecord(
             id=new.id, project=new.project, flow=new.flow, code_ref=new.code_ref,
             code_root=new.code_root, code_hash=new.code_hash, status=S.PENDING, epoch=0,

@@ -6,11 +6,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from kitaru import faults
 from kitaru.blobs import BlobStore, open_blobs
+from kitaru.blobs.collecting import CollectStep, collect_step, safe_moment
+from kitaru.blobs.contract import BlobEntry
 from kitaru.blobs.local import LocalBlobs
 from kitaru.errors import (
     KitaruBackendError,
@@ -227,3 +231,177 @@ def test_url_leads_back_to_the_same_place(blobs: BlobStore) -> None:
     blobs.put(DATA)
 
     assert open_blobs(blobs.url).get(DIGEST) == DATA
+
+
+LONG_AGO = 1_000_000_000
+YEAR_2001 = LONG_AGO * 1_000_000
+
+
+def age(blobs: BlobStore, digest: str = DIGEST) -> None:
+    """Make a blob one that was last put long ago."""
+    os.utime(file_of(blobs, digest), (LONG_AGO, LONG_AGO))
+
+
+def unwanted(blobs: BlobStore) -> Path:
+    """Leave a blob as a deletion does that dies in the middle."""
+    aside = file_of(blobs).with_name(f"{DIGEST}.0123abcd.unwanted")
+    file_of(blobs).rename(aside)
+    return aside
+
+
+def test_list_tells_sizes_and_when_each_was_put(blobs: BlobStore) -> None:
+    other = blobs.put(b"x")
+    blobs.put(DATA)
+    age(blobs)
+
+    listed = {entry.digest: entry for entry in blobs.list_blobs()}
+
+    assert listed[DIGEST] == BlobEntry(DIGEST, len(DATA), YEAR_2001)
+    assert listed[other].put_at > YEAR_2001
+
+
+def test_list_goes_on_after_a_digest(blobs: BlobStore) -> None:
+    digests = sorted(blobs.put(bytes([number])) for number in range(20))
+
+    assert [one.digest for one in blobs.list_blobs(after=digests[7])] == digests[8:]
+    assert list(blobs.list_blobs(after=digests[-1])) == []
+
+
+@pytest.mark.parametrize("how", ["put", "renew"])
+def test_blob_that_is_put_again_is_as_if_it_were_new(blobs: BlobStore, how: str) -> None:
+    blobs.put(DATA)
+    age(blobs)
+
+    assert (blobs.put(DATA) == DIGEST) if how == "put" else blobs.renew(DIGEST)
+
+    assert not blobs.delete_if_stale(DIGEST, before=YEAR_2001 + 1)
+    assert blobs.get(DIGEST) == DATA
+
+
+def test_what_is_gone_cannot_be_renewed(blobs: BlobStore) -> None:
+    assert not blobs.renew(DIGEST)
+
+
+@pytest.mark.parametrize(("before", "gone"), [(YEAR_2001, False), (YEAR_2001 + 1, True)])
+def test_only_what_was_put_before_is_deleted(blobs: BlobStore, before: int, gone: bool) -> None:
+    blobs.put(DATA)
+    age(blobs)
+
+    assert blobs.delete_if_stale(DIGEST, before=before) is gone
+    assert blobs.has(DIGEST) is not gone
+    assert not blobs.delete_if_stale("0" * 64, before=before)
+
+
+def test_blob_put_while_it_is_deleted_stays(blobs: BlobStore) -> None:
+    blobs.put(DATA)
+    age(blobs)
+    met: list[str] = []
+
+    def put_again(point: str) -> None:
+        met.append(point)
+        if point == "blob.aside":
+            assert blobs.get(DIGEST) == DATA
+            assert blobs.size(DIGEST) == len(DATA)
+            assert blobs.has(DIGEST)
+            blobs.put(DATA)
+
+    faults.arm(put_again)
+    try:
+        blobs.delete_if_stale(DIGEST, before=YEAR_2001 + 1)
+    finally:
+        faults.arm(None)
+
+    assert met == ["blob.aside", "blob.after_delete"]
+    assert blobs.get(DIGEST) == DATA
+    assert [entry.digest for entry in blobs.list_blobs()] == [DIGEST]
+
+
+def test_blob_renewed_just_before_it_is_renamed_goes_back(blobs: BlobStore) -> None:
+    blobs.put(DATA)
+    age(blobs)
+
+    def renew(_: str) -> None:
+        # What a writer has done to the file before the rename is to be seen after it.
+        [aside] = file_of(blobs).parent.glob("*.unwanted")
+        os.utime(aside)
+
+    faults.arm(renew)
+    try:
+        assert not blobs.delete_if_stale(DIGEST, before=YEAR_2001 + 1)
+    finally:
+        faults.arm(None)
+
+    assert file_of(blobs).read_bytes() == DATA
+    assert not list(file_of(blobs).parent.glob("*.unwanted"))
+
+
+def test_half_deleted_blob_is_read_renewed_and_put_back(blobs: BlobStore) -> None:
+    blobs.put(DATA)
+    age(blobs)
+    unwanted(blobs)
+
+    assert blobs.get(DIGEST) == DATA
+    assert [entry.put_at for entry in blobs.list_blobs()] == [YEAR_2001]
+    assert file_of(blobs).read_bytes() == DATA
+
+    unwanted(blobs)
+
+    assert blobs.renew(DIGEST)
+    assert file_of(blobs).read_bytes() == DATA
+
+
+def test_half_deleted_blob_never_replaces_one_that_was_put_since(blobs: BlobStore) -> None:
+    blobs.put(DATA)
+    age(blobs)
+    aside = unwanted(blobs)
+    blobs.put(DATA)
+
+    [entry] = blobs.list_blobs()
+
+    assert entry.put_at > YEAR_2001
+    assert not aside.exists()
+
+
+def test_what_dead_writers_have_left_is_cleared(blobs: BlobStore) -> None:
+    blobs.put(DATA)
+    partial = file_of(blobs).parents[1] / "partial"
+    (partial / f"{DIGEST}.1.ab").write_bytes(b"half")
+    (partial / f"{DIGEST}.2.ab").write_bytes(b"new")
+    os.utime(partial / f"{DIGEST}.1.ab", (LONG_AGO, LONG_AGO))
+
+    assert blobs.clear_abandoned(before=YEAR_2001 + 1) == 4
+
+    assert [file.name for file in partial.iterdir()] == [f"{DIGEST}.2.ab"]
+    assert blobs.get(DIGEST) == DATA
+
+
+def test_collecting_removes_what_is_old_and_unnamed_in_steps(blobs: BlobStore) -> None:
+    digests = sorted(blobs.put(bytes([number]) * (number + 1)) for number in range(20))
+    for digest in digests[1:]:
+        age(blobs, digest)
+    named = set(digests[5:])
+    steps: list[CollectStep] = []
+    after: str | None = ""
+    while after is not None:
+        found = collect_step(
+            blobs,
+            lambda asked: [digest for digest in asked if digest not in named],
+            before=YEAR_2001 + 1,
+            after=after,
+            limit=3,
+        )
+        steps.append(found)
+        after = found.after
+
+    assert list(blobs.list_digests()) == [digests[0], *digests[5:]]
+    assert [step.blobs for step in steps] == [2, 2, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("oldest_start", "moment"), [(None, 38), (50, 38), (39, 37), (10, 8)])
+def test_safe_moment_lies_before_the_grace_and_before_whatever_runs(
+    oldest_start: int | None, moment: int
+) -> None:
+    second = 1_000_000
+    start = None if oldest_start is None else oldest_start * second
+
+    assert safe_moment(100 * second, start, timedelta(minutes=1)) == moment * second

@@ -126,3 +126,13 @@ def test_count_is_what_a_list_without_end_would_have(store: Store) -> None:
         )
         == 1
     )
+
+
+def test_counting_stops_where_it_is_told_to(store: Store) -> None:
+    for _ in range(3):
+        create(store)
+    everything = ExecutionFilter(project="default")
+
+    counts = [store.count_executions(everything, at_most=most) for most in (2, 3, 9)]
+
+    assert counts == [2, 3, 3]

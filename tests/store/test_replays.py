@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from kitaru.errors import KitaruBackendError, KitaruStateError, KitaruUsageError
+from kitaru.errors import (
+    KitaruBackendError,
+    KitaruNotFoundError,
+    KitaruStateError,
+    KitaruUsageError,
+)
 from kitaru.model import (
     CallRecord,
     CallStatus,
@@ -18,9 +23,11 @@ from tests.store.records import (
     FAILURE,
     NOW,
     call,
+    claim,
     commit_one,
     completed,
     create,
+    ended,
     entry,
     finish,
     new_execution,
@@ -58,7 +65,8 @@ def test_replay_is_created_with_its_plan_and_its_overridden_calls(store: Store) 
 
 
 def test_replay_that_was_created_before_gets_no_more_calls(store: Store) -> None:
-    new = new_execution(origin_id="x", calls=(call("a#1", status=CallStatus.OVERRIDDEN),))
+    origin = finish(store)
+    new = new_execution(origin_id=origin.id, calls=(call("a#1", status=CallStatus.OVERRIDDEN),))
     commit_one(store, new)
 
     again = commit_one(store, replace(new, calls=(call("b#1", status=CallStatus.OVERRIDDEN),)))
@@ -158,3 +166,25 @@ def test_finished_replay_can_be_deleted(store: Store) -> None:
     store.delete_execution(replay.id)
 
     assert store.get_execution(origin.id) == origin
+
+
+def test_what_is_gone_cannot_be_replayed(store: Store) -> None:
+    origin = finish(store)
+    new = new_execution(origin_id=origin.id)
+    store.delete_execution(origin.id)
+
+    with pytest.raises(KitaruNotFoundError, match="to replay; it was deleted meanwhile"):
+        commit_one(store, new)
+
+
+def test_replay_that_was_created_before_its_origin_went_is_still_found(store: Store) -> None:
+    origin = finish(store)
+    new = new_execution(origin_id=origin.id, claim=claim())
+    replay = commit_one(store, new).execution
+    assert replay is not None
+    commit_one(store, entry(replay, outcome=ended(ExecutionStatus.CANCELLED)))
+    store.delete_execution(origin.id)
+
+    again = commit_one(store, new)
+
+    assert (again.created, again.execution) == (False, store.get_execution(replay.id))

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from kitaru import settings
 from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.retention import RetentionRule
 from kitaru.settings import Settings
 
 
@@ -382,3 +384,38 @@ def test_removed_working_directory_is_survived(place: Path):
     place.rmdir()
 
     assert settings.current().stack == "local"
+
+
+def test_retention_is_a_list_of_tables_in_files(place: Path):
+    write_pyproject(
+        place,
+        'retries = 1\n[[tool.kitaru.retention]]\nolder_than = "30d"\n'
+        '[[tool.kitaru.retention]]\nflows = ["nightly"]\nkeep = 5',
+    )
+
+    assert read_anew().retention == (
+        RetentionRule(older_than=timedelta(days=30)),
+        RetentionRule(flows=("nightly",), keep=5),
+    )
+
+
+def test_retention_is_a_json_list_in_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KITARU_RETENTION", '[{"older_than": 60}]')
+
+    assert settings.current().retention == (RetentionRule(older_than=timedelta(minutes=1)),)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("30d", "expected KITARU_RETENTION to be a list of rules"),
+        ('[{"olderthan": 1}]', "unknown key `olderthan` in rule 1 of KITARU_RETENTION."),
+    ],
+)
+def test_retention_that_makes_no_sense_is_told(
+    monkeypatch: pytest.MonkeyPatch, written: str, said: str
+):
+    monkeypatch.setenv("KITARU_RETENTION", written)
+
+    with pytest.raises(KitaruUsageError, match=re.escape(said)):
+        settings.current()

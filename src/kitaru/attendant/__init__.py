@@ -10,7 +10,8 @@ from kitaru.attendant.attendant import Attendant
 from kitaru.attendant.dispatcher import Dispatcher
 from kitaru.attendant.duty import Duty
 from kitaru.attendant.expiry import Expiry
+from kitaru.attendant.pruner import Pruner
 from kitaru.attendant.reaper import Reaper
 from kitaru.attendant.timers import Timers
 
-__all__ = ["Attendant", "Dispatcher", "Duty", "Expiry", "Reaper", "Timers"]
+__all__ = ["Attendant", "Dispatcher", "Duty", "Expiry", "Pruner", "Reaper", "Timers"]

@@ -15,11 +15,13 @@ from kitaru.attendant.attendant import Attendant
 from kitaru.attendant.dispatcher import Dispatcher
 from kitaru.attendant.expiry import Expiry
 from kitaru.attendant.instance import Instance, find_instance, only_instance
+from kitaru.attendant.pruner import Pruner
 from kitaru.attendant.reaper import Reaper
 from kitaru.attendant.timers import Timers
+from kitaru.blobs import open_blobs
 from kitaru.clock import SYSTEM_CLOCK
 from kitaru.errors import KitaruBackendError, KitaruStateError
-from kitaru.stacks import LocalStack, start_detached
+from kitaru.stacks import LocalStack, runner_logs, start_detached
 from kitaru.store import open_store
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 # A process that has not begun or ended by then never will.
 _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
+# First come those who have waited for an attendant.
+_PRUNE_DELAY_SECONDS = 5.0
 
 
 def duties_of(settings: Settings, store: Store) -> Sequence[Duty]:
@@ -41,6 +45,18 @@ def duties_of(settings: Settings, store: Store) -> Sequence[Duty]:
         Timers(store=store, clock=clock),
         Expiry(store=store, clock=clock),
         Dispatcher(store=store, clock=clock, stack=LocalStack(settings), most=most),
+    )
+
+
+def pruner_of(settings: Settings, store: Store, stop: threading.Event) -> Pruner:
+    """Return the duty that removes what is no longer kept; a pass ends soon once `stop` is set."""
+    return Pruner(
+        store=store,
+        blobs=open_blobs(settings.artifact_store),
+        clock=SYSTEM_CLOCK,
+        rules=settings.retention,
+        logs=runner_logs(settings),
+        rest=stop.wait,
     )
 
 
@@ -68,13 +84,19 @@ def attend(
     try:
         store.list_workers()  # a store that cannot be opened is told now, not tried for ever
         with only_instance(settings, instance):
-            attendant = Attendant(duties_of(settings, store))
-            attendant.start()
+            # Each has a thread: a pass over the whole store is nothing that a lost run can wait for.
+            attendants = (
+                Attendant(duties_of(settings, store)),
+                Attendant((pruner_of(settings, store, stop),), delay_seconds=_PRUNE_DELAY_SECONDS),
+            )
+            for attendant in attendants:
+                attendant.start()
             try:
                 ready(instance)
                 stop.wait()
             finally:
-                attendant.stop()
+                for attendant in attendants:
+                    attendant.stop()
     finally:
         store.close()
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from kitaru.cli.clean_executions import clean_executions
 from kitaru.cli.output import OutputFormat, print_item, print_note, print_text, size_text
 from kitaru.client.cleaning import Removal, Scope, plan_removal, refuse_unfinished, remove
 from kitaru.errors import KitaruUsageError
@@ -16,6 +17,42 @@ Force = Annotated[
     bool, Parameter(negative=(), help="Discard executions too that could still be continued.")
 ]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative=(), help="Do not ask.")]
+
+
+def executions(
+    *,
+    older_than: Annotated[
+        str | None, Parameter(help="Only what ended longer ago: 90s, 15m, 12h, 30d, 2w.")
+    ] = None,
+    status: Annotated[
+        list[str] | None,
+        Parameter(
+            negative=(), help="Only what ended so: completed, failed, cancelled. Repeatable."
+        ),
+    ] = None,
+    flow: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="Only of these flows; * stands for anything. Repeatable."),
+    ] = None,
+    keep: Annotated[int | None, Parameter(help="Keep so many of each flow, the newest.")] = None,
+    project: Annotated[
+        str | None, Parameter(help="Only of this project; without it, of all.")
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    output: OutputFormat = "text",
+) -> None:
+    """Remove finished executions that are old or too many; without options, what is configured."""
+    clean_executions(
+        older_than=older_than,
+        status=status or [],
+        flow=flow or [],
+        keep=keep,
+        project=project,
+        dry_run=dry_run,
+        yes=yes,
+        output=output,
+    )
 
 
 def project(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from kitaru import settings
 from kitaru.cli.output import OutputFormat, print_items, print_note, print_text, table
@@ -36,6 +36,8 @@ def setting_rows() -> list[dict[str, Any]]:
 
 
 def _shown(value: object) -> Any:
+    if isinstance(value, tuple):
+        value = " | ".join(map(str, cast("tuple[object, ...]", value))) or None
     text = str(value) if not isinstance(value, bool | int | float | None) else value
     return settings.masked_url(text) if isinstance(text, str) else shapes.plain(text)
 

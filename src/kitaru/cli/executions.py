@@ -23,6 +23,9 @@ from kitaru.cli.output import (
 from kitaru.client import Execution, ExecutionStatus, KitaruClient, shapes
 from kitaru.errors import KitaruUsageError
 
+# Whoever has more wants to know that there are many, and not to wait for how many.
+_MOST_COUNTED = 10_000
+
 __all__ = [
     "cancel", "delete", "diff", "export", "get", "import_", "input_", "list_", "logs", "recover", "replay",
     "resume", "retry", "statistics", "watch", "why",
@@ -57,9 +60,12 @@ def list_(
         print_items("executions.list", [shapes.execution_summary(execution) for execution in found])
         return
     _print_table(found)
-    total = client.executions.count(flow=flow, status=status, stack=stack, tag=tag)
+    total = client.executions.count(
+        flow=flow, status=status, stack=stack, tag=tag, at_most=_MOST_COUNTED
+    )
     if page > 1 or total > len(found):
-        print_text(f"Page {page} (size {size}, showing {len(found)} of {total})")
+        more = f"{total:,} or more" if total == _MOST_COUNTED else total
+        print_text(f"Page {page} (size {size}, showing {len(found)} of {more})")
 
 
 def _print_table(found: list[Execution]) -> None:
@@ -79,6 +85,8 @@ def _print_table(found: list[Execution]) -> None:
 
 
 def _status_of(execution: Execution) -> str:
+    if execution.status is ExecutionStatus.PENDING and execution.status_reason is not None:
+        return f"pending ({execution.status_reason})"
     if execution.status is not ExecutionStatus.WAITING:
         return execution.status.value
     asked = ", ".join(wait.wait_id for wait in execution.pending_waits)

@@ -64,11 +64,15 @@ _GROUPS = {
         {
             "verify": "Check that everything kept is whole.",
             "migrate": "Bring the store to what this version needs.",
+            "shrink": "Give free space in the store's file back to the disk.",
+            "backup": "Copy the store and its large values to a folder, while runs go on.",
+            "restore": "Replace the store by a backup.",
         },
     ),
     "clean": (
         "Remove what is kept.",
         {
+            "executions": "Remove finished executions that are old or too many.",
             "project": "Remove what the project here has kept.",
             "global": "Remove what is kept in the user's own folder.",
             "all": "Remove both.",

@@ -15,6 +15,7 @@ from kitaru.client.models import (
     LogEntry,
     PendingWait,
 )
+from kitaru.client.pruning import StoreSpace
 from kitaru.client.statistics import (
     CheckpointStatistics,
     ExecutionStatistics,
@@ -25,6 +26,8 @@ from kitaru.client.statistics import (
 from kitaru.client.story import Explanation, WhyReason
 from kitaru.errors import FailureOrigin
 from kitaru.model import ExecutionStatus, WaitStatus
+from kitaru.pruning import Pruned, PrunedGroup
+from kitaru.retention import RetentionRule
 
 __all__ = [
     "ArtifactRef",
@@ -46,7 +49,11 @@ __all__ = [
     "KitaruClient",
     "LogEntry",
     "PendingWait",
+    "Pruned",
+    "PrunedGroup",
+    "RetentionRule",
     "SpanStatistics",
+    "StoreSpace",
     "ValueChange",
     "ValueDiff",
     "WaitStatistics",

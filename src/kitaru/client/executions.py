@@ -80,10 +80,13 @@ class Executions(Steering):
         stack: str | None = None,
         tag: str | None = None,
         metadata: Mapping[str, UserValue] | None = None,
+        at_most: int | None = None,
     ) -> int:
-        """Return how many executions fit."""
+        """Return how many executions fit; with `at_most`, counting stops there."""
         where = self._filter(flow=flow, status=status, stack=stack, tag=tag, metadata=metadata)
-        return self._connection.store.count_executions(where)
+        if at_most is None:
+            return self._connection.store.count_executions(where)
+        return self._connection.store.count_executions(where, at_most=at_most)
 
     def latest(
         self, *, flow: str | None = None, status: ExecutionStatus | str | None = None

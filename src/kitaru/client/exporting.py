@@ -62,8 +62,13 @@ def export_execution(
     _check_target(path, overwrite=overwrite)
     logs.flush(_FLUSH_SECONDS)  # what runs of this process have just written
     bundles = [_ended(bundle, now) for bundle in read_tree(connection.store, exec_id)]
-    with _written_aside(path, overwrite=overwrite) as file:
-        _write(file, bundles, connection.blobs, now)
+    try:
+        with _written_aside(path, overwrite=overwrite) as file:
+            _write(file, bundles, connection.blobs, now)
+    except KitaruBackendError:
+        # If it was pruned since its records were read, that is what has happened to its large values.
+        connection.store.get_execution(exec_id)
+        raise
 
 
 def read_tree(store: Store, exec_id: str) -> list[Bundle]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from kitaru.client import pruning
 from kitaru.client.connection import Connection
+from kitaru.client.pruning import StoreSpace
 from kitaru.clock import MICROSECONDS, present_clock, to_datetime
 from kitaru.errors import KitaruBackendError
 from kitaru.fleet import WorkerRecord
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
+from kitaru.pruning import Pruned
+from kitaru.retention import RetentionRule
 from kitaru.settings_rules import masked_url
+
+if TYPE_CHECKING:
+    from kitaru.client.backup import Backup
 
 _SHOWN = 100  # nobody reads more
 _PATIENCE = 5 * MICROSECONDS  # an execution that is left to others gets as long to be taken up
@@ -101,6 +110,88 @@ class Upkeep:
 
         found = worker.list_present(self._connection.store, now=present_clock().now())
         return [_worker_info(one.pid, one.record) for one in found]
+
+    def plan_pruning(
+        self, rules: Sequence[RetentionRule] | None = None, *, project: str | None = None
+    ) -> Pruned:
+        """Return what `prune` would remove now, with sizes; nothing is changed.
+
+        Args:
+            rules: What may go; the setting `retention`, if they are left out.
+            project: Only this project's executions; those of all, if it is left out.
+
+        Raises:
+            KitaruUsageError: No rule is given or configured.
+        """
+        return pruning.plan(self._connection, rules, project)
+
+    def prune(
+        self,
+        rules: Sequence[RetentionRule] | None = None,
+        *,
+        project: str | None = None,
+        grace: timedelta | None = None,
+    ) -> Pruned:
+        """Remove what the rules let go, and large values that nothing names; return what went.
+
+        Durability: many short transactions, so that runs go on beside it. It may die at any point; the
+        next time goes on with what is left.
+
+        Args:
+            rules: What may go; the setting `retention`, if they are left out.
+            project: Only this project's executions; those of all, if it is left out.
+            grace: For how long a large value stays that nothing names; 24 hours.
+
+        Raises:
+            KitaruUsageError: No rule is given or configured.
+        """
+        return pruning.prune(self._connection, rules, project, grace)
+
+    def measure(self) -> StoreSpace:
+        """Return how much room the store's file takes, and how much of it is free inside."""
+        return pruning.measure(self._connection)
+
+    def shrink(self) -> tuple[StoreSpace, StoreSpace]:
+        """Give the file's free space back to the disk; return its room before and after.
+
+        Durability: one transaction, during which nobody else can write.
+
+        Raises:
+            KitaruBackendError: The disk has no room for what that takes meanwhile.
+        """
+        return pruning.shrink(self._connection)
+
+    def back_up(self, folder: str | Path) -> Backup:
+        """Write the store and the large values it names to a new folder, while runs go on.
+
+        Durability: the folder is complete, or not there.
+
+        Raises:
+            KitaruUsageError: There is something at that path.
+            KitaruNotFoundError: The folder above it does not exist.
+            KitaruBackendError: It cannot be written, or something in the store is missing or damaged.
+        """
+        from kitaru.client import backup
+
+        return backup.back_up(self._connection, Path(folder))
+
+    def restore(self, folder: str | Path, *, force: bool = False) -> Backup:
+        """Replace the store by a backup, which is checked first.
+
+        Durability: large values first; then the store in one transaction.
+
+        Args:
+            folder: What `back_up` has written.
+            force: Also if the store has executions; they are lost.
+
+        Raises:
+            KitaruNotFoundError: There is no backup there.
+            KitaruStateError: The store has executions, or one is running.
+            KitaruBackendError: The backup is not whole.
+        """
+        from kitaru.client import backup
+
+        return backup.restore(self._connection, Path(folder), force=force)
 
     def find_interrupted(self) -> list[Interruption]:
         """Return the project's executions that wait for a process to continue them, oldest first.

@@ -29,6 +29,7 @@ Told = tuple[str, EventRecord]  # an execution's id, and what it tells
 INTERVAL_SECONDS = 0.1  # how long an event waits for others
 KEPT = 10_000  # events per execution; enough to watch a long run, little beside its journal
 _PRUNE_EVERY = 1_000  # events of one execution, after which the old ones are forgotten
+_MOST_COUNTED = 1_000  # executions whose events are counted until then
 _BATCH = 1_000  # events per transaction: short enough not to keep a run's commits waiting
 _CAPACITY = 10_000  # events that wait for a slow store
 _CHARACTERS = 16 * 1024 * 1024  # and how long they may be together
@@ -235,6 +236,9 @@ class Feed:
     def _prune(self, batch: list[Told]) -> None:
         for exec_id, _ in batch:
             self._since_pruning[exec_id] = self._since_pruning.get(exec_id, 0) + 1
+        if len(self._since_pruning) > _MOST_COUNTED:
+            # Those that have left are among them. Counting anew lets some events live longer, no more.
+            self._since_pruning = {exec_id: 0 for exec_id, _ in batch}
         for exec_id in {exec_id for exec_id, _ in batch}:
             if self._since_pruning[exec_id] >= _PRUNE_EVERY:
                 self._sink.prune_events(exec_id, keep=KEPT)

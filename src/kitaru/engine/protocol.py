@@ -308,6 +308,10 @@ def raise_recorded(call: Call, record: CallRecord) -> UserValue:
 
 def _find_cached(call: Call, cache_key: bytes, since: int | None) -> tuple[str, CallRecord] | None:
     run = call.scope.run
-    return run.services.store.find_cached_call(
+    found = run.services.store.find_cached_call(
         run.execution.project, cache_key, since=since, besides=run.exec_id
     )
+    # The execution that has it may be pruned before this call's row names the same blob.
+    if found is None or not run.services.values.renew(found[1].output):
+        return None
+    return found

@@ -64,6 +64,13 @@ class Values:
         fault("call.after_blob")
         return StoredValue(codec_name, None, digest, size)
 
+    def renew(self, stored: StoredValue | None) -> bool:
+        """Return whether a value is there, for a row that will name it because another one does.
+
+        Durability: its blob is not collected before that row is written.
+        """
+        return stored is None or stored.digest is None or self.blobs.renew(stored.digest)
+
     def fetch(self, stored: StoredValue) -> bytes:
         """Return a stored value's bytes."""
         if stored.data is not None:

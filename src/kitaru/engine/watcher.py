@@ -28,6 +28,9 @@ _LIVE_SECONDS = 0.05
 _AWAY_SECONDS = 0.25
 _BROKEN_SECONDS = 2.0
 _BATCH = 1000  # executions that are asked for at once
+# Of executions that have left, a process remembers as many as cost it a few megabytes. Beyond that the
+# oldest are left to attendants and workers.
+_MOST_AWAY = 10_000
 
 Closed = concurrent.futures.Future[None]
 
@@ -82,9 +85,12 @@ class Watcher:
     def bring_back(self, exec_id: str, go_on: Callable[[], None]) -> None:
         """Call `go_on` once an execution that has left this process may go on."""
         with self._lock:
+            self._away.pop(exec_id, None)
+            while len(self._away) >= _MOST_AWAY:
+                del self._away[next(iter(self._away))]
             self._away[exec_id] = go_on
+            # Not woken for it: a process that parks thousands would do nothing but look.
             self._start()
-        self._look.set()
 
     def expects(self, exec_id: str) -> bool:
         """Whether an execution that has left this process is to come back to it."""
@@ -137,14 +143,14 @@ class Watcher:
         self._store.wake_due(now=self._clock.now(), limit=_BATCH)
         with self._lock:
             live = list(self._live.items())
-            away = dict(self._away)
+            has_away = bool(self._away)
         parked = {exec_id for (exec_id, _), (run, _) in live if run.parking.is_parked}
         over = self._find_over(parked, [key for key, _ in live])
         for key, (_, closed) in live:
             if key in over:
                 _settle(closed)
-        if away:
-            self._continue(away)
+        if has_away:
+            self._continue()
 
     def _find_over(self, parked: set[str], live: list[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return which of these waits, by execution and position, their runs should look at."""
@@ -164,9 +170,13 @@ class Watcher:
             )
         return over
 
-    def _continue(self, away: dict[str, Callable[[], None]]) -> None:
-        asked = self._next_of(away)
-        pending = self._store.find_pending_ids(now=self._clock.now(), limit=_BATCH, exec_ids=asked)
+    def _continue(self) -> None:
+        window = self._next_away()
+        now = self._clock.now()
+        pending = self._store.find_pending_ids(now=now, limit=_BATCH)
+        if len(pending) == _BATCH:
+            # Others have left so much to be done that ours may stand behind it.
+            pending += self._store.find_pending_ids(now=now, limit=_BATCH, exec_ids=window)
         for exec_id in pending:
             with self._lock:
                 go_on = self._away.pop(exec_id, None)
@@ -179,20 +189,21 @@ class Watcher:
                 logger.warning("execution %s could not be continued yet", exec_id, exc_info=True)
                 with self._lock:
                     self._away.setdefault(exec_id, go_on)
-        statuses = self._store.get_statuses(asked)
+        statuses = self._store.get_statuses(window)
         with self._lock:
-            for exec_id in asked:
+            for exec_id in window:
                 if exec_id not in statuses or statuses[exec_id].is_finished:
                     self._away.pop(exec_id, None)
 
-    def _next_of(self, away: dict[str, Callable[[], None]]) -> list[str]:
+    def _next_away(self) -> list[str]:
         """Return some of the executions that have left; all of them have their turn."""
-        ids = sorted(away)
+        with self._lock:
+            ids = list(self._away)
         if len(ids) <= _BATCH:
             return ids
         start = self._turn % len(ids)
         self._turn = start + _BATCH
-        return ids[start : start + _BATCH]
+        return (ids[start:] + ids[:start])[:_BATCH]
 
 
 def _settle(closed: Closed) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kitaru.stacks.contract import Stack
-from kitaru.stacks.local import LocalStack, runner_log
+from kitaru.stacks.local import LocalStack, runner_log, runner_logs
 from kitaru.stacks.processes import start_detached
 
-__all__ = ["LocalStack", "Stack", "runner_log", "start_detached"]
+__all__ = ["LocalStack", "Stack", "runner_log", "runner_logs", "start_detached"]

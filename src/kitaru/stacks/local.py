@@ -50,4 +50,9 @@ class LocalStack:
 
 def runner_log(settings: Settings, exec_id: str) -> Path:
     """Return the file that the processes started for an execution write to."""
-    return settings.config_dir / "runners" / f"{exec_id}.log"
+    return runner_logs(settings) / f"{exec_id}.log"
+
+
+def runner_logs(settings: Settings) -> Path:
+    """Return the folder of the files that `runner_log` names."""
+    return settings.config_dir / "runners"

@@ -53,9 +53,9 @@ def list_executions(
     return [execution_from_row(row) for row in session.query(text, arguments)]
 
 
-def count_executions(session: Session, where: ExecutionFilter) -> int:
-    """Return how many executions fit."""
-    text, arguments = count_statement(where, _has_tag(session))
+def count_executions(session: Session, where: ExecutionFilter, at_most: int) -> int:
+    """Return how many executions fit, counting up to `at_most`."""
+    text, arguments = count_statement(where, _has_tag(session), at_most)
     return session.query(text, arguments)[0][0]
 
 

@@ -144,7 +144,12 @@ class _Batch:
             if new.parent_epoch is not None and (status, epoch) != ("running", new.parent_epoch):
                 return _LOST
             cancel_requested = cancel_requested_at is not None
-        if cancel_requested or not self._session.run("insert_execution", *execution_to_row(new)):
+        row = execution_to_row(new)
+        if (
+            cancel_requested
+            or self._is_orphan(new)
+            or not self._session.run("insert_execution", *row)
+        ):
             existing = _find_existing(self._session, new)
             return Committed(held=True, cancel_requested=cancel_requested, execution=existing)
         if new.parent_call is not None and new.parent_id is not None:
@@ -152,6 +157,19 @@ class _Batch:
         if new.calls:
             self._add_calls(new.id, new.calls)
         return Committed(held=True, execution=created_execution(new), created=True)
+
+    def _is_orphan(self, new: NewExecution) -> bool:
+        """Whether a replay has been created already; it must not be, if what it replays is gone."""
+        if new.origin_id is None or self._session.row("get_status", new.origin_id) is not None:
+            return False
+        # The origin was there when its record was read. The blobs that it named may go at any moment.
+        if _find_existing(self._session, new) is not None:
+            return True
+        message = (
+            f"there is no execution {new.origin_id!r} to replay; it was deleted meanwhile."
+            f" Nothing was started."
+        )
+        raise KitaruNotFoundError(message)
 
     def write(self) -> None:
         for name, rows in self._rows.items():

@@ -71,8 +71,9 @@ def _parts(where: ExecutionFilter) -> list[ExecutionFilter]:
     return [replace(where, status=status) for status in ExecutionStatus]
 
 
-def count_statement(where: ExecutionFilter, has_tag: str) -> tuple[str, list[object]]:
-    """Return the text and the arguments that count executions."""
+def count_statement(where: ExecutionFilter, has_tag: str, at_most: int) -> tuple[str, list[object]]:
+    """Return the text and the arguments that count executions, stopping at so many."""
     texts, arguments = conditions(where, has_tag)
     # Only texts of this module are put together; every value is an argument.
-    return f"SELECT count(*) FROM execution WHERE {' AND '.join(texts)}", arguments  # noqa: S608 - see above
+    found = f"SELECT 1 FROM execution WHERE {' AND '.join(texts)} LIMIT ?"  # noqa: S608 - see above
+    return f"SELECT count(*) FROM ({found}) AS found", [*arguments, at_most]  # noqa: S608 - see above

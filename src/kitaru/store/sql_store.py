@@ -28,7 +28,6 @@ from kitaru.model import (
 )
 from kitaru.store import archive, attendance, executions, journal, logs, statistics, waits
 from kitaru.store.contract import ANY, NO_LIMIT
-from kitaru.store.database import Database
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
 from kitaru.store.leases import (
     claim_by_id,
@@ -42,13 +41,11 @@ from kitaru.store.leases import (
     reap,
     renew_leases,
 )
+from kitaru.store.sql_pruning import SqlPruning
 
 
-class SqlStore:
+class SqlStore(SqlPruning):
     """A store in a SQL database. The methods are specified in `contract.py`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     @property
     def url(self) -> str:
@@ -69,8 +66,10 @@ class SqlStore:
             lambda session: executions.list_executions(session, where, limit, before)
         )
 
-    def count_executions(self, where: ExecutionFilter) -> int:
-        return self._database.read(lambda session: executions.count_executions(session, where))
+    def count_executions(self, where: ExecutionFilter, *, at_most: int = NO_LIMIT) -> int:
+        return self._database.read(
+            lambda session: executions.count_executions(session, where, at_most)
+        )
 
     def retry_execution(self, exec_id: str, *, reopen: Sequence[str], now: int) -> ExecutionRecord:
         return self._database.write(

@@ -21,6 +21,8 @@ from typing import TypeVar
 from kitaru.clock import SYSTEM_CLOCK, Clock
 from kitaru.errors import KitaruBackendError
 from kitaru.faults import fault
+from kitaru.retention import Space
+from kitaru.store import sqlite_files
 from kitaru.store.migrations import find_differences, known_migrations
 from kitaru.store.queries import load_statements
 from kitaru.store.sql_store import SqlStore
@@ -44,8 +46,26 @@ class SQLiteStore(SqlStore):
         database = SqliteDatabase(path, clock=clock)
         super().__init__(database)
         self.path = path
+        self._files = database
         if at_once:
             database.open()
+
+    def measure_space(self) -> Space:
+        return self._files.read(lambda session: sqlite_files.measure(session.connection))
+
+    def shrink(self) -> None:
+        self._files.open()
+        sqlite_files.shrink(self.path)
+
+    def back_up(self, path: Path) -> None:
+        self._files.open()
+        sqlite_files.copy_to(self.path, path)
+
+    def restore(self, path: Path) -> None:
+        self._files.open()
+        sqlite_files.replace_by(self.path, path)
+        # An older version's is brought to this one's schema at its next use.
+        self._files.close()
 
 
 class SqliteDatabase:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
-from kitaru.attendant import Attendant, Dispatcher, Expiry, Reaper, Timers
+from kitaru.attendant import Attendant, Dispatcher, Expiry, Pruner, Reaper, Timers
 from kitaru.stacks import LocalStack
 
 if TYPE_CHECKING:
@@ -14,28 +15,42 @@ if TYPE_CHECKING:
 _DELAY_SECONDS = 1.0
 # A process that has work of its own does not start many others.
 _MOST_LAUNCHES = 2
+# What the rules of the settings let go is gone soon enough if the process lives that long.
+_PRUNE_DELAY_SECONDS = 60.0
 
 
-def embedded_attendant(runner: LocalRunner, *, always: bool = False) -> Attendant:
-    """Return the attendant of a process in which flows run; it ends once none is left there.
+def embedded_attendants(
+    runner: LocalRunner, stop: threading.Event, *, always: bool = False
+) -> tuple[Attendant, ...]:
+    """Return the attendants of a process in which flows run; they end once none is left there.
 
     Args:
         runner: The runs of the process.
-        always: It begins at once, and does not end by itself.
+        stop: Ends a pass over the whole store soon.
+        always: They begin at once, and do not end by themselves.
     """
-    store, clock = runner.store, runner.services.clock
-    return Attendant(
+    store, clock, settings = runner.store, runner.services.clock, runner.settings
+    is_needed = None if always else lambda: _is_needed(runner)
+    watching = Attendant(
         (
             Reaper(store=store, clock=clock),
             Timers(store=store, clock=clock),
             Expiry(store=store, clock=clock),
-            Dispatcher(
-                store=store, clock=clock, stack=LocalStack(runner.settings), most=_MOST_LAUNCHES
-            ),
+            Dispatcher(store=store, clock=clock, stack=LocalStack(settings), most=_MOST_LAUNCHES),
         ),
         delay_seconds=0.0 if always else _DELAY_SECONDS,
-        is_needed=None if always else lambda: _is_needed(runner),
+        is_needed=is_needed,
     )
+    if not settings.retention:
+        return (watching,)
+    pruner = Pruner(
+        store=store,
+        blobs=runner.services.values.blobs,
+        clock=clock,
+        rules=settings.retention,
+        rest=stop.wait,
+    )
+    return watching, Attendant((pruner,), delay_seconds=_PRUNE_DELAY_SECONDS, is_needed=is_needed)
 
 
 def _is_needed(runner: LocalRunner) -> bool:

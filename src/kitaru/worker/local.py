@@ -107,7 +107,8 @@ class LocalRunner:
             questions=self._desk,
             keeps_stacks=keeps_stacks,
         )
-        self._attendant: Attendant | None = None
+        self._attendants: tuple[Attendant, ...] = ()
+        self._closing = threading.Event()
         # As many as there are flows: a flow may wait for another.
         self._threads = Pool(sys.maxsize, name="kitaru-flow")
         self._lock = threading.RLock()  # an interrupt may strike while it is held
@@ -324,21 +325,22 @@ class LocalRunner:
         """Look after the other executions of the store, as long as there are runs in this process."""
         if not self.settings.attendant or self.services.clock is not SYSTEM_CLOCK:
             return
-        if self._attendant is None:
-            from kitaru.worker.attending import embedded_attendant
+        if not self._attendants:
+            from kitaru.worker.attending import embedded_attendants
 
             with self._lock:
-                if self._attendant is None:
-                    self._attendant = embedded_attendant(self)
-        self._attendant.start()
+                self._attendants = self._attendants or embedded_attendants(self, self._closing)
+        for attendant in self._attendants:
+            attendant.start()
 
     def attend_always(self) -> None:
         """Look after the other executions of the store until `close`, whatever runs here."""
         if self.settings.attendant:
-            from kitaru.worker.attending import embedded_attendant
+            from kitaru.worker.attending import embedded_attendants
 
-            self._attendant = embedded_attendant(self, always=True)
-            self._attendant.start()
+            self._attendants = embedded_attendants(self, self._closing, always=True)
+            for attendant in self._attendants:
+                attendant.start()
 
     def _give_back(self, run: Run, delay_seconds: float = 0.0) -> None:
         """Make the execution pending again, if the store can be reached; else its lease runs out."""
@@ -373,8 +375,9 @@ class LocalRunner:
 
     def close(self) -> None:
         """End the background threads; only for tests and for processes without runs in flight."""
-        if self._attendant is not None:
-            self._attendant.stop()
+        self._closing.set()
+        for attendant in self._attendants:
+            attendant.stop()
         self.services.leases.stop()
         self.services.watcher.stop()
         self._desk.stop()

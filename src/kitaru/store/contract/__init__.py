@@ -25,7 +25,9 @@ from kitaru.model import (
     Committed,
     Write,
 )
+from kitaru.store.contract.files import Files
 from kitaru.store.contract.keeping import Archive, Logs, Statistics
+from kitaru.store.contract.pruning import Pruning
 from kitaru.store.contract.runs import ANY, NO_LIMIT, Executions, Journal, Leases
 from kitaru.store.contract.waiting import Attendance, Waits
 
@@ -35,9 +37,11 @@ __all__ = [
     "Archive",
     "Attendance",
     "Executions",
+    "Files",
     "Journal",
     "Leases",
     "Logs",
+    "Pruning",
     "Statistics",
     "Store",
     "Waits",
@@ -60,7 +64,19 @@ class Writer(Protocol):
         ...
 
 
-class Store(Executions, Leases, Journal, Waits, Attendance, Archive, Statistics, Logs, Protocol):
+class Store(
+    Executions,
+    Leases,
+    Journal,
+    Waits,
+    Attendance,
+    Archive,
+    Statistics,
+    Logs,
+    Pruning,
+    Files,
+    Protocol,
+):
     """All of it, and a life of its own."""
 
     @property

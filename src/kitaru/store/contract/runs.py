@@ -58,8 +58,8 @@ class Executions(Protocol):
         """
         ...
 
-    def count_executions(self, where: ExecutionFilter) -> int:
-        """Return how many executions fit."""
+    def count_executions(self, where: ExecutionFilter, *, at_most: int = NO_LIMIT) -> int:
+        """Return how many executions fit; counting stops at `at_most`, for it reads an entry of each."""
         ...
 
     def retry_execution(self, exec_id: str, *, reopen: Sequence[str], now: int) -> ExecutionRecord:
@@ -207,8 +207,8 @@ class Journal(Protocol):
         even `parent_call` or `calls`. The same `id` again gives the execution that it has created. If
         `parent_epoch` is given and no longer current, `held` is False. If the parent has a cancel
         request, `held` is True, `cancel_requested` is True, and nothing is written; `execution` is then
-        what an earlier creation left, or None. An unknown parent raises `KitaruNotFoundError`. It is
-        created where the store's URL leads now, even if another process has removed what was there.
+        what an earlier creation left, or None. An unknown parent or origin raises `KitaruNotFoundError`.
+        It is created where the store's URL leads now, even if another process has removed what was there.
 
         Durability: one transaction, one flush, for all of them. If it raises, none was written.
         """

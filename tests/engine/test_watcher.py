@@ -1,0 +1,93 @@
+"""Executions that have left a process come back to it, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kitaru.clock import to_datetime
+from kitaru.engine import watcher as watching
+from kitaru.engine.watcher import Watcher
+from kitaru.model import ExecutionStatus, Outcome
+from kitaru.store import Store, open_store
+from kitaru.testing import FakeClock
+from tests.store.records import NOW, commit_one, create, entry, run, timer
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(f"sqlite://{tmp_path}/kitaru.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def watcher(store: Store, monkeypatch: pytest.MonkeyPatch) -> Watcher:
+    """Return one that looks only when it is told to."""
+    made = Watcher(store, FakeClock(to_datetime(NOW)))
+    monkeypatch.setattr(made, "_start", lambda: None)
+    return made
+
+
+def waiting(store: Store, *, until: int = NOW * 2) -> str:
+    execution = run(store)
+    wait = timer(execution, wake_at=until)
+    outcome = Outcome(status=ExecutionStatus.WAITING, waits_for=(wait.position,))
+    commit_one(store, entry(execution, waits=(wait,), outcome=outcome))
+    return execution.id
+
+
+def test_everyone_has_a_turn_though_others_have_left_much_to_do(
+    store: Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_BATCH", 10)
+    away = [waiting(store, until=NOW) for _ in range(25)]
+    back: list[str] = []
+    for exec_id in away:
+        watcher.bring_back(exec_id, lambda exec_id=exec_id: back.append(exec_id))
+    for _ in range(30):
+        create(store, created_at=1)
+
+    for _ in range(10):
+        watcher.look()
+
+    assert sorted(back) == sorted(away)
+    assert not watcher.expects_any()
+
+
+def test_answered_executions_come_back_at_the_first_look(
+    store: Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_BATCH", 10)
+    away = [waiting(store, until=NOW if number == 17 else NOW * 2) for number in range(25)]
+    back: list[str] = []
+    for exec_id in away:
+        watcher.bring_back(exec_id, lambda exec_id=exec_id: back.append(exec_id))
+
+    watcher.look()
+
+    assert back == [away[17]]
+
+
+def test_process_remembers_no_more_than_so_many(
+    store: Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_MOST_AWAY", 3)
+    away = [waiting(store) for _ in range(5)]
+
+    for exec_id in away:
+        watcher.bring_back(exec_id, lambda: None)
+
+    assert [watcher.expects(exec_id) for exec_id in away] == [False, False, True, True, True]
+
+
+def test_executions_that_are_over_are_forgotten(store: Store, watcher: Watcher) -> None:
+    exec_id = waiting(store)
+    watcher.bring_back(exec_id, lambda: None)
+    store.request_cancel(exec_id, by="me", now=NOW)
+
+    watcher.look()
+
+    assert not watcher.expects(exec_id)
