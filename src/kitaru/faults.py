@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 # A module variable rather than a ContextVar: a fault point must fire in whichever thread reaches it.
-_armed: Callable[[str], None] | None = None
+_armed: Callable[[str, object], None] | None = None
 
 FAULT_POINTS: dict[str, str] = {
     "execution.before_create": "a run was asked for, nothing is written",
     "execution.after_create": "the execution's row is durable, its flow has not started",
-    "call.before_body": "a call is about to run its body",
+    "call.before_body": "a call is about to run its body; an error here is the body's",
     "call.after_body": "the body has returned, nothing is recorded",
     "call.before_blob": "a large value is encoded, its blob is not written",
     "call.after_blob": "the blob is durable, no row names it",
@@ -56,13 +56,23 @@ FAULT_POINTS: dict[str, str] = {
 """Every fault point, with the state of the world in which it fires."""
 
 
-def fault(name: str) -> None:
-    """Give an armed test the chance to strike here."""
+def fault(name: str, subject: object = None) -> None:
+    """Give an armed test the chance to strike here.
+
+    Args:
+        name: The point.
+        subject: The call that has come to it, where it is one's.
+    """
     if _armed is not None:
-        _armed(name)
+        _armed(name, subject)
 
 
 def arm(strike: Callable[[str], None] | None) -> None:
     """Call `strike(name)` at every fault point from now on; `None` disarms."""
+    arm_subjects(None if strike is None else lambda name, _: strike(name))
+
+
+def arm_subjects(strike: Callable[[str, object], None] | None) -> None:
+    """Call `strike(name, subject)` at every fault point from now on; `None` disarms."""
     global _armed  # noqa: PLW0603 - see above
     _armed = strike

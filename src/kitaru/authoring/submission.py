@@ -311,9 +311,9 @@ def _create_child(
     # The child's arguments may rest on recorded values that no commit has carried yet.
     run.recorder.commit_buffered()
     trusted_until = runner.services.leases.trust_from_now()
-    fault("child.before_create")
+    fault("child.before_create", call)
     result = runner.services.writer.write(new)
-    fault("child.after_create")
+    fault("child.after_create", call)
     if result.execution is None:
         run.committed(result)
         run.check()

@@ -149,7 +149,7 @@ async def _ainvoke(active: ActiveCall) -> UserValue:
     try:
         if call.spec.timeout is None:
             return await call.spec.function(*call.args, **call.kwargs)
-        limit = asyncio.timeout(run.clock.pass_time(call.spec.timeout) or None)
+        limit = asyncio.timeout(call.spec.timeout)
         try:
             async with limit:
                 return await call.spec.function(*call.args, **call.kwargs)

@@ -279,6 +279,11 @@ class Journal:
             )
             raise KitaruUsageError(message)
 
+    @property
+    def asked(self) -> int:
+        """How many calls the flow has made so far; for watching."""
+        return len(self._used) + len(self._given_ids)
+
     def unasked(self) -> list[CallRecord]:
         """Return the records of calls that this run never asked for, checkpoints and children only."""
         return [

@@ -119,7 +119,7 @@ class Parking:
         run = self._run
         return scope is run.root and scope.live == 0 and not run.in_flight and not run.outstanding
 
-    def _is_blocked(self) -> bool:
+    def is_blocked(self) -> bool:
         run = self._run
         if run.in_flight or run.outstanding:
             return False
@@ -219,7 +219,7 @@ class Parking:
             self._run.stop(Suspend("suspended"))
             return
         now = self._run.clock.monotonic()
-        if now - self._quiet_since < _QUIET_SECONDS or not self._is_blocked():
+        if now - self._quiet_since < _QUIET_SECONDS or not self.is_blocked():
             return
         if all(block.until <= now for block in self._blocks.values()):
             self.left_for = tuple(block.wait for block in self._blocks.values())

@@ -204,11 +204,11 @@ def _reuse(
         logger.warning("cached result of execution %s cannot be reused: %s", source, error)
         return None
     origin = f"{source}/{record.position}"
-    fault("call.before_commit")
+    fault("call.before_commit", call)
     yield Commit(
         calls=(call_record(call, CallStatus.CACHED, output=record.output, cached_from=origin),)
     )
-    fault("call.after_commit")
+    fault("call.after_commit", call)
     return (value,)
 
 
@@ -220,8 +220,8 @@ def _run_body(call: Call, cache_key: bytes | None) -> Steps:
     while True:
         run.check()
         active = _activate(call, attempt, logged)
-        fault("call.before_body")
         try:
+            fault("call.before_body", call)
             value = yield Invoke(active)
             encoded = _encode_result(call, value)
         except Exception as error:
@@ -232,25 +232,25 @@ def _run_body(call: Call, cache_key: bytes | None) -> Steps:
                 delay = call.spec.retry.delay_after(attempt - call.attempts_before, error)
             failed = failed_attempt(active, error, ended_at, delay)
             if delay is None:
-                fault("call.before_commit")
+                fault("call.before_commit", call)
                 yield final_failure(active, failed)
-                fault("call.after_commit")
+                fault("call.after_commit", call)
                 tell_failed(active, error, will_retry=False)
                 raise
-            fault("attempt.before_commit")
+            fault("attempt.before_commit", call)
             yield retried(active, failed)
-            fault("attempt.after_commit")
+            fault("attempt.after_commit", call)
             tell_failed(active, error, will_retry=True)
             yield Sleep(delay)
             attempt += 1
             # What a failed attempt has logged stays, and is merged with what the next one logs.
             logged = active.metadata
             continue
-        fault("call.after_body")
+        fault("call.after_body", call)
         output = yield from keep_value(call, encoded)
-        fault("call.before_commit")
+        fault("call.before_commit", call)
         yield completed(active, output, cache_key)
-        fault("call.after_commit")
+        fault("call.after_commit", call)
         tell_returned(active)
         return run.services.values.as_recorded(value, encoded)
 

@@ -107,11 +107,11 @@ def run_wait(call: Call, ask: Ask) -> Steps:
             problem = error.message
         except KitaruExecutionError as error:
             run.call_failed(call.position, error)
-            fault("wait.before_commit")
+            fault("wait.before_commit", call)
             yield Commit(
                 calls=(call_record(call, CallStatus.FAILED, failure=record_failure(error)),)
             )
-            fault("wait.after_commit")
+            fault("wait.after_commit", call)
             tell_wait_over(call, wait)
             raise
         else:
@@ -165,9 +165,9 @@ def run_sleep(call: Call, seconds: float) -> Steps:
         if remaining > SHORT_SLEEP_SECONDS:
             yield from _answered(call, timer, 0.0)
         else:
-            fault("wait.before_ask")
+            fault("wait.before_ask", call)
             yield Commit(calls=(call_record(call, CallStatus.RUNNING),), waits=(timer,))
-            fault("wait.after_ask")
+            fault("wait.after_ask", call)
             if remaining > 0:
                 yield Sleep(remaining)
             over = (replace(timer, status=WaitStatus.ANSWERED, resolved_at=run.clock.now()),)
@@ -179,9 +179,9 @@ def _take_up(call: Call, value: UserValue, waits: tuple[WaitRecord, ...] = ()) -
     values = call.scope.run.services.values
     encoded = values.encode(value, root="answer")
     output = yield from keep_value(call, encoded)
-    fault("wait.before_commit")
+    fault("wait.before_commit", call)
     yield Commit(calls=(call_record(call, CallStatus.COMPLETED, output=output),), waits=waits)
-    fault("wait.after_commit")
+    fault("wait.after_commit", call)
     return values.as_recorded(value, encoded)
 
 
@@ -227,12 +227,12 @@ def _answered(
     run.parking.block(call.scope, wait, timeout if run.services.keeps_stacks else 0.0)
     found: WaitRecord | None = None
     try:
-        fault("wait.before_ask")
+        fault("wait.before_ask", call)
         if run.parking.may_park(call.scope):
             yield from _park(run, Commit(calls=(running,), waits=(wait,)), wait)
         else:
             yield Commit(calls=(running,), waits=(wait,))
-        fault("wait.after_ask")
+        fault("wait.after_ask", call)
         if not is_known:
             tell_asked(call, wait)
         run.services.questions.asked(run, wait)

@@ -85,6 +85,7 @@ class LogCapture:
         self._added = 0  # lines ever added; `_done` of them are stored or given up
         self._done = 0
         self._hurry = False
+        self._closed = False
         self._flusher: threading.Thread | None = None
 
     def start(self, exec_id: str) -> None:
@@ -121,6 +122,16 @@ class LogCapture:
             self._hurry = True
             self._changed.notify_all()
             return self._changed.wait_for(lambda: self._done >= wanted and not self._hurry, timeout)
+
+    def close(self) -> None:
+        """Store what is there and end the thread; what is written later starts another."""
+        self.flush()
+        with self._changed:
+            thread, self._flusher = self._flusher, None
+            self._closed = True
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join(5.0)
 
     def forget(self) -> None:
         """Begin anew without threads, locks and lines, as in a forked child."""
@@ -177,6 +188,7 @@ class LogCapture:
             while len(self._lines) > self._capacity or self._characters > _CHARACTERS:
                 self._drop(self._take())
             if self._flusher is None or not self._flusher.is_alive():
+                self._closed = False
                 self._flusher = threading.Thread(
                     target=self._store_lines, name="kitaru-logs", daemon=True
                 )
@@ -198,9 +210,13 @@ class LogCapture:
         target.set(None)  # where threads inherit their starter's context
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._lines or (self._hurry and self._dropped))
+                self._changed.wait_for(
+                    lambda: self._lines or (self._hurry and self._dropped) or self._closed
+                )
+                if self._closed:
+                    return
                 if not self._hurry:
-                    self._changed.wait_for(lambda: self._hurry, self._interval)
+                    self._changed.wait_for(lambda: self._hurry or self._closed, self._interval)
                 lines = [self._take() for _ in range(min(len(self._lines), _BATCH))]
                 dropped, self._dropped = self._dropped, {}
             try:

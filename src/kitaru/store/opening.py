@@ -20,11 +20,12 @@ _stores: dict[str, Store] = {}
 _lock = threading.Lock()
 
 
-def open_store(url: str, *, at_once: bool = True) -> Store:
+def open_store(url: str, *, at_once: bool = True, flushes: bool = True) -> Store:
     """Return the store at `url`, the same one for the same URL everywhere in this process.
 
     `sqlite:///absolute/path` names a file on this machine, which is created and brought to this
     version's schema: now or, if not `at_once`, at its first use, so that a damaged one can be looked at.
+    Without `flushes`, commits survive the process but not the machine; whoever opens it first says.
 
     Durability: see `prepare` in `sqlite_schema.py`; safe to repeat and to race.
 
@@ -41,7 +42,7 @@ def open_store(url: str, *, at_once: bool = True) -> Store:
             # Imported here: the SQL loader takes 50 ms that a process without a store need not wait for.
             from kitaru.store.sqlite import SQLiteStore
 
-            store = _stores[key] = SQLiteStore(path, at_once=at_once)
+            store = _stores[key] = SQLiteStore(path, at_once=at_once, flushes=flushes)
     return store
 
 
@@ -61,6 +62,14 @@ def _sqlite_path(url: str) -> Path:
     # Four slashes are how other libraries write it.
     path = "/" + path.lstrip("/")
     return Path(os.path.normpath(path[1:] if _DRIVE.match(path) else path))
+
+
+def forget_store(url: str) -> None:
+    """Close a store, if this process has opened it."""
+    with _lock:
+        store = _stores.pop(str(_sqlite_path(url).resolve()), None)
+    if store is not None:
+        store.close()
 
 
 def forget_stores() -> None:

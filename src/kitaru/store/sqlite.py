@@ -42,8 +42,15 @@ T = TypeVar("T")
 class SQLiteStore(SqlStore):
     """A store in one SQLite file. Use `kitaru.store.open_store`, which keeps one per file."""
 
-    def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK, at_once: bool = True) -> None:
-        database = SqliteDatabase(path, clock=clock)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        at_once: bool = True,
+        flushes: bool = True,
+    ) -> None:
+        database = SqliteDatabase(path, clock=clock, flushes=flushes)
         super().__init__(database)
         self.path = path
         self._files = database
@@ -74,8 +81,11 @@ class SqliteDatabase:
     `database.py` specifies the methods.
     """
 
-    def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock = SYSTEM_CLOCK, flushes: bool = True
+    ) -> None:
         self.path = path
+        self._flushes = flushes
         self._clock = clock
         self._statements = load_statements("sqlite", "?")
         self._is_prepared = False
@@ -211,7 +221,7 @@ class SqliteDatabase:
 
     def _open_writer(self) -> SqliteSession:
         self.open()
-        self._writer = SqliteSession(connect(self.path, writer=True), self._statements)
+        self._writer = SqliteSession(connect(self.path, writer=True, flushes=self._flushes), self._statements)
         return self._writer
 
     def _roll_back(self, error: sqlite3.Error | None) -> None:

@@ -46,7 +46,7 @@ _PAGES_PER_CHECKPOINT = 250
 _CACHED_STATEMENTS = 128
 
 
-def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
+def connect(path: Path, *, writer: bool, flushes: bool = True) -> sqlite3.Connection:
     """Return a connection with our settings to a file that was prepared."""
     connection = _open(path, "rw")
     try:
@@ -55,7 +55,7 @@ def connect(path: Path, *, writer: bool) -> sqlite3.Connection:
         if writer:
             # Not NORMAL: after a power loss the last commits would be gone, and a recorded call is
             # our promise.
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if flushes else 'OFF'}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_PER_CHECKPOINT}")
             connection.execute(f"PRAGMA journal_size_limit = {_LOG_SIZE_LIMIT}")
         else:

@@ -11,7 +11,8 @@ from kitaru.clock import from_datetime
 class FakeClock:
     """A `Clock` whose time passes when someone advances it or waits on it.
 
-    Whoever would wait does not: the clock moves on by as much instead.
+    Whoever would wait does not: the clock moves on by as much instead. In `run_flow` it also moves by
+    itself, to the next moment at which something is due, once everything that is left waits.
     """
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
@@ -37,3 +38,8 @@ class FakeClock:
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
         with self._lock:
             self._now += round(seconds * 1_000_000)
+
+    def advance_to(self, moment: int) -> None:
+        """Move the time on to a moment in microseconds since the epoch, unless it has passed."""
+        with self._lock:
+            self._now = max(self._now, moment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kitaru.model import WaitKind
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
     from kitaru.worker.prompt import Prompter
 
 
+Respondent = Callable[["WaitRecord"], None]
+
+
 class Desk:
     """Puts questions to whoever is there.
 
     Args:
         store: Where answers given here go.
         clock: The time.
+
+    Attributes:
+        respondent: A program that is asked in place of people; must not raise.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -30,10 +37,14 @@ class Desk:
         self._clock = clock
         self._lock = threading.Lock()
         self._prompter: Prompter | None = None
+        self.respondent: Respondent | None = None
 
     def asked(self, run: Run, wait: WaitRecord) -> None:
         """Ask in the terminal if someone is there; else say how to answer."""
         if wait.kind is not WaitKind.INPUT:
+            return
+        if self.respondent is not None:
+            contextvars.Context().run(self.respondent, wait)
             return
         prompter = self._find_prompter()
         if prompter is not None:

@@ -34,7 +34,7 @@ from kitaru.logs import LogCapture
 from kitaru.model import ExecutionRecord, ExecutionStatus, JournalEntry, Outcome
 from kitaru.store.journal_writer import JournalWriter
 from kitaru.worker import interrupt
-from kitaru.worker.desk import Desk
+from kitaru.worker.desk import Desk, Respondent
 from kitaru.worker.reporting import Observation
 
 if TYPE_CHECKING:
@@ -113,6 +113,10 @@ class LocalRunner:
         self._threads = Pool(sys.maxsize, name="kitaru-flow")
         self._lock = threading.RLock()  # an interrupt may strike while it is held
         self._runs: dict[str, LocalRun] = {}
+
+    def answer_with(self, respondent: Respondent | None) -> None:
+        """Have questions of runs here put to a program before anyone else; `None` takes it back."""
+        self._desk.respondent = respondent
 
     def find(self, exec_id: str) -> LocalRun | None:
         """Return the run of this execution that is in flight here."""
@@ -382,9 +386,10 @@ class LocalRunner:
         self.services.watcher.stop()
         self._desk.stop()
         self._flusher.stop()
-        self.services.capture.flush()
+        self.services.capture.close()
         self.services.feed.stop()
         self.services.threads.close()
+        self._threads.close()
 
 
 def retry_here(runner: LocalRunner, exec_id: str) -> tuple[ExecutionRecord, float] | None:

@@ -58,6 +58,15 @@ def runner_of(run: Run) -> LocalRunner:
     raise AssertionError(message)
 
 
+def forget_runners(store_url: str) -> list[LocalRunner]:
+    """Return this process's runners on a store, which others get no more; the caller closes them."""
+    with _runners_lock:
+        found = {key: r for key, r in _runners.items() if r.settings.store_url == store_url}
+        for key in found:
+            del _runners[key]
+    return [runner for key, runner in found.items() if key[0] == os.getpid()]
+
+
 def all_runners() -> list[LocalRunner]:
     """Return the runners of this process on all stores."""
     return [runner for key, runner in list(_runners.items()) if key[0] == os.getpid()]
