@@ -82,7 +82,11 @@ def test_plain_runs_work_in_a_memory_store() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "result"),
-    [(True, "shipped"), ([False], "kept"), (lambda question: question.question == "Ship it?", "shipped")],
+    [
+        (True, "shipped"),
+        ([False], "kept"),
+        (lambda question: question.question == "Ship it?", "shipped"),
+    ],
 )
 def test_questions_are_answered(answer: object, result: str) -> None:
     run = run_flow(approved, waits={"approve": answer})
@@ -92,14 +96,12 @@ def test_questions_are_answered(answer: object, result: str) -> None:
 
 
 def test_aborted_wait_fails_the_flow_as_waiting_for_it_would() -> None:
-    with pytest.raises(KitaruUserCodeError) as caught:
+    with pytest.raises(KitaruWaitAbortedError):
         run_flow(approved, waits={"approve": ABORT})
-
-    assert isinstance(caught.value.__cause__, KitaruWaitAbortedError)
 
 
 def test_question_without_an_answer_is_named_with_the_way_to_give_one() -> None:
-    with memory_store() as client, pytest.raises(KitaruUsageError) as caught:
+    with pytest.raises(KitaruUsageError) as caught:
         run_flow(approved, waits={"aprove": True})
 
     for part in ("'approve'", "'Ship it?'", "yes or no", "waits={'approve': ...}", "`aprove`"):
@@ -211,7 +213,7 @@ def test_run_that_takes_too_long_is_given_up() -> None:
     def hangs() -> None:
         stuck()
 
-    timer = threading.Timer(1.5, gate.set)
+    timer = threading.Timer(0.4, gate.set)
     timer.start()
     with pytest.raises(KitaruTimeoutError):
         run_flow(hangs, timeout=0.2)
@@ -229,4 +231,4 @@ def test_misuse_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KitaruUsageError):
         run_flow(len, "x")  # pyright: ignore[reportCallIssue, reportArgumentType] - the mistake
     with pytest.raises(KitaruUsageError):
-        run_flow(approved, waits=["yes"])  # pyright: ignore[reportArgumentType, reportCallIssue] - the mistake
+        run_flow(approved, waits=["yes"])  # pyright: ignore[reportCallIssue, reportArgumentType] - the mistake

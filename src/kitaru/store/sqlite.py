@@ -81,9 +81,7 @@ class SqliteDatabase:
     `database.py` specifies the methods.
     """
 
-    def __init__(
-        self, path: Path, *, clock: Clock = SYSTEM_CLOCK, flushes: bool = True
-    ) -> None:
+    def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK, flushes: bool = True) -> None:
         self.path = path
         self._flushes = flushes
         self._clock = clock
@@ -221,7 +219,9 @@ class SqliteDatabase:
 
     def _open_writer(self) -> SqliteSession:
         self.open()
-        self._writer = SqliteSession(connect(self.path, writer=True, flushes=self._flushes), self._statements)
+        self._writer = SqliteSession(
+            connect(self.path, writer=True, flushes=self._flushes), self._statements
+        )
         return self._writer
 
     def _roll_back(self, error: sqlite3.Error | None) -> None:

@@ -49,7 +49,9 @@ class Answers:
 
     def __init__(self, given: Mapping[str, UserValue] | None) -> None:
         if given is not None and not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - from user code
-            message = f"expected `waits` to be a dict of answers by the waits' names, got: {given!r}"
+            message = (
+                f"expected `waits` to be a dict of answers by the waits' names, got: {given!r}"
+            )
             raise KitaruUsageError(message)
         self._given = dict(given or {})
         self._lock = threading.Lock()
@@ -90,9 +92,7 @@ class Answers:
             if answer is ABORT:
                 client.executions.abort_wait(wait.exec_id, wait=wait.position, via=_VIA)
             else:
-                client.executions.input(
-                    wait.exec_id, wait=wait.position, value=answer, via=_VIA
-                )
+                client.executions.input(wait.exec_id, wait=wait.position, value=answer, via=_VIA)
         except KitaruStateError:
             # Someone was faster: the flow has stopped waiting, or its time is over.
             if store.list_waits(wait.exec_id, positions=[wait.position])[0].status is wait.status:
@@ -108,7 +108,9 @@ class Answers:
             answers = cast("list[UserValue]", given)
             number = self._number(store, key, wait)
             if number >= len(answers):
-                problem = "" if wait.problem is None else f" The last one was refused: {wait.problem}"
+                problem = (
+                    "" if wait.problem is None else f" The last one was refused: {wait.problem}"
+                )
                 message = (
                     f"{_told(question)} asks for the {number + 1}. time, and"
                     f" `waits={{{key!r}: [...]}}` has {len(answers)} answers.{problem}"

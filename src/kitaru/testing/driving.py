@@ -173,7 +173,9 @@ class Driver:
         for execution in tree:
             if self._runner.find(execution.id) is not None:
                 continue
-            if execution.status is ExecutionStatus.RUNNING and self._has_lost_its_process(execution):
+            if execution.status is ExecutionStatus.RUNNING and self._has_lost_its_process(
+                execution
+            ):
                 found = adopt(self._runner, execution) is not None or found
             elif execution.status is ExecutionStatus.PENDING and not (
                 self._runner.services.watcher.expects(execution.id)

@@ -111,7 +111,7 @@ def run_flow(
     **kwargs: Any,
 ) -> FlowRun[R]: ...
 def run_flow(
-    flow: Flow[..., Any],
+    flow: Any,  # a `Flow`, which is invariant in its parameters
     /,
     *args: Any,
     waits: Mapping[str, UserValue] | None = None,
@@ -142,14 +142,14 @@ def run_flow(
     """
     from kitaru.authoring.flow import Flow
 
-    if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance] - from user code
+    if not isinstance(flow, Flow):
         message = f"expected a flow, a function with `@flow`, got: {flow!r}"
         raise KitaruUsageError(message)
     if current_scope.get() is not None:
         message = f"`run_flow` is for tests; inside a flow, `{flow.name}.run(...)` starts a child."
         raise KitaruContextError(message)
     running = Running(
-        flow=flow,
+        flow=flow,  # pyright: ignore[reportUnknownArgumentType] - of any parameters
         args=args,
         kwargs=kwargs,
         waits=waits,

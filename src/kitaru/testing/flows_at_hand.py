@@ -30,7 +30,7 @@ def find_flow(flow: Flow[..., Any], code_ref: str) -> Flow[..., Any] | None:
 def _used_by(candidate: UserValue) -> Iterator[UserValue]:
     if isinstance(candidate, Flow | Checkpoint):
         # What functions are decorated with leaves the function here, as `functools.wraps` does.
-        yield getattr(candidate, "__wrapped__", None)
+        yield getattr(cast("object", candidate), "__wrapped__", None)
     if not isinstance(candidate, FunctionType):
         return
     yield getattr(candidate, "__wrapped__", None)

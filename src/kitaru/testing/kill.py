@@ -88,7 +88,9 @@ class Strike:
         seen = tuple(sorted(self._seen))
         hint = did_you_mean(what, seen)
         if self.reached:
-            came = f"it came there {self.reached} times, and was to fail from {self._visits.start} on."
+            came = (
+                f"it came there {self.reached} times, and was to fail from {self._visits.start} on."
+            )
         elif seen:
             came = f"these came there: {', '.join(seen)}."
         else:
