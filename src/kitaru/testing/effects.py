@@ -128,8 +128,8 @@ class EffectLog:
         return [_effect_of(json.loads(line)) for line in text.splitlines() if line]
 
     def move_to(self, path: Path) -> None:
-        """Go on in another file, which begins with what is here."""
-        if self.path.exists():
+        """Go on in another file; unless it is there, it begins with what is here."""
+        if self.path.exists() and not path.exists():
             shutil.copyfile(self.path, path)
         self.path = path
         self._lock = threading.Lock()  # in a forked child, nobody will release the old one

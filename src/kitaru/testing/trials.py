@@ -1,0 +1,405 @@
+"""What a run goes through before its own: crashes at every point, entries from the top after every call.
+
+Each trial is a forked child of the test on a store of its own, a real file that starts as a copy of the
+test's. What became of the flow and of the outside world is compared with two runs that nobody disturbs.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kitaru import settings
+from kitaru.client import KitaruClient
+from kitaru.engine.calls import Call
+from kitaru.engine.journal import OnDivergence
+from kitaru.errors import KitaruStateError
+from kitaru.faults import FAULT_POINTS
+from kitaru.model import ExecutionFilter, ExecutionStatus
+from kitaru.testing.clock import FakeClock
+from kitaru.testing.comparing import Expected
+from kitaru.testing.disturbing import Disturbance, disturb_runs
+from kitaru.testing.effects import all_logs
+from kitaru.testing.flows import Running, clock_of, in_hand
+from kitaru.testing.forking import Ended, check_fork, run_in_child
+from kitaru.testing.kill import armed, die, watch_points
+from kitaru.testing.store import close_store, present_store, use_store
+
+if TYPE_CHECKING:
+    from kitaru.client.models import Execution
+    from kitaru.testing.driving import Driver
+
+# What a flow's own run comes to. Killing inside of a transaction is killing before it, and the rest is
+# the store's and the command line's.
+_NOUNS = {"execution", "call", "attempt", "child", "wait", "answer", "outcome"}
+_NOTE = "note.json"
+_MOST_EXECUTIONS = 10_000
+_SPARE_ENTRIES = 10
+_GRACE_SECONDS = 10.0  # for a child's own beginning and end
+
+Point = tuple[str, str, int]  # the fault point, the call's id, at which visit of both
+Report = Mapping[str, Any]
+
+
+class TrialFailedError(AssertionError):
+    """A run does not stand what pytest was asked to put it through."""
+
+
+def stand_trial(running: Running, disturbance: Disturbance) -> None:
+    """Put a run through what is asked for, and keep a report of it.
+
+    Raises:
+        TrialFailedError: It does not stand it; everything that was found is named.
+        KitaruFeatureNotAvailableError: This system cannot fork.
+        KitaruStateError: Other executions of the test are still going on.
+    """
+    check_fork()
+    running = replace(running, clock=clock_of(running))
+    with _Court.open(running) as court:
+        expected = court.expect()
+        if expected is None:
+            return  # the run itself will say why
+        failures: list[str] = []
+        if disturbance.crash_sweep:
+            report, failure = court.sweep(expected, disturbance.limit)
+            disturbance.reports.append(report)
+            failures += failure
+        if disturbance.always_replay:
+            report, failure = court.enter_again(expected)
+            disturbance.reports.append(report)
+            failures += failure
+    if failures:
+        raise TrialFailedError("\n\n".join(failures))
+
+
+class _Court:
+    """Runs trials of one run.
+
+    Args:
+        running: The run.
+        folder: For the trials' stores.
+        snapshot: The test's store as it is now.
+        known: The executions in it.
+    """
+
+    def __init__(self, running: Running, folder: Path, snapshot: Path, known: set[str]) -> None:
+        self._running = running
+        self._folder = folder
+        self._snapshot = snapshot
+        self._known = known
+        self._cases = 0
+        self._points: list[Point] = []
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, running: Running) -> Generator[_Court]:
+        """Yield a court for a run, and remove everything afterwards."""
+        with tempfile.TemporaryDirectory(prefix="kitaru-trial-") as folder:
+            snapshot = Path(folder, "snapshot")
+            known = _freeze_store(snapshot)
+            yield cls(running, Path(folder), snapshot, known)
+
+    def expect(self) -> Expected | None:
+        """Return how the run goes undisturbed; None if it cannot even be run."""
+        reports: list[Report] = []
+        for _ in range(2):
+            ended = self._in_child(self._new_case(), self._play_and_count)
+            if ended.report is None:
+                return None
+            reports.append(ended.report)
+        self._points = [(point, call, number) for point, call, number in reports[0]["points"]]
+        return Expected(*reports)
+
+    # Crashes
+
+    def sweep(self, expected: Expected, limit: int | None) -> tuple[dict[str, object], list[str]]:
+        """Kill the run at each of its points and recover it; return a report, and what was found."""
+        points = _spread(self._points, limit)
+        killed = recovered = 0
+        found: dict[str, list[Point]] = {}
+        for point in points:
+            case = self._new_case()
+            ended = self._in_child(case, lambda point=point: self._play_to_death(point))
+            if ended.status != -signal.SIGKILL:
+                if ended.report is None:
+                    found.setdefault(f"it could not be run: {ended.problem}", []).append(point)
+                continue
+            killed += 1
+            ended = self._in_child(case, self._recover)
+            if ended.report is None:
+                problem = f"it was not recovered: {_last_line(ended.problem)}"
+                found.setdefault(problem, []).append(point)
+                continue
+            problems = expected.problems(ended.report)
+            recovered += not problems
+            for problem in problems:
+                found.setdefault(problem, []).append(point)
+        report: dict[str, object] = {
+            "trial": "crash sweep",
+            "flow": self._running.flow.name,
+            "points": len(points),
+            "kills": killed,
+            "recovered": recovered,
+            "problems": [_summed_up(problem, at) for problem, at in found.items()],
+        }
+        if not found:
+            return report, []
+        lines = [
+            f"flow {self._running.flow.name!r} does not survive every crash:"
+            f" it was killed at {killed} points, and {killed - recovered} recoveries went wrong."
+        ]
+        for problem, at in found.items():
+            lines += [f"  {problem}, when it was killed", *(f"    at {_told(p)}" for p in at)]
+        if any(" happened " in problem for problem in found):
+            lines.append(
+                "  A body that is cut off runs again. Give outside services"
+                " `kitaru.current_call().idempotency_key`, and `record` it as `key=`."
+            )
+        return report, ["\n".join(lines)]
+
+    # Entries from the top
+
+    def enter_again(self, expected: Expected) -> tuple[dict[str, object], list[str]]:
+        """Enter the run from the top after every recorded call; return a report, and what was found."""
+        ended = self._in_child(self._new_case(), self._play_again_and_again)
+        entries, problems = 1, list[str]()
+        if ended.report is None:
+            problems.append(f"it could not be run: {_last_line(ended.problem)}")
+        else:
+            entries = ended.report["entries"]
+            problems = list(ended.report["divergences"])
+            # An argument that differs explains the rest.
+            problems = problems or expected.problems(ended.report)
+        report: dict[str, object] = {
+            "trial": "always replay",
+            "flow": self._running.flow.name,
+            "entries": entries,
+            "problems": problems,
+        }
+        if not problems:
+            return report, []
+        lines = [
+            f"flow {self._running.flow.name!r} is not the same when it is entered again from the top:",
+            *(f"  {problem}" for problem in problems),
+            "  A flow may depend on its arguments and on what checkpoints, `kitaru.now()`,"
+            " `kitaru.random()` and `kitaru.uuid4()` return, and on nothing else.",
+        ]
+        return report, ["\n".join(lines)]
+
+    # In the children
+
+    def _in_child(self, case: Path, work: Callable[[], Report]) -> Ended:
+        def prepared() -> Report:
+            disturb_runs(None)
+            for number, log in all_logs().items():
+                log.move_to(case / f"effects-{number}.jsonl")
+            with use_store(case / "store"):
+                return work()
+
+        return run_in_child(case, prepared, timeout=self._running.timeout + _GRACE_SECONDS)
+
+    def _play_and_count(self) -> Report:
+        counter = _Counter()
+        watch_points(counter.visit)
+        with in_hand(self._running) as driver:
+            report = self._play(driver)
+        return {**report, "points": counter.points}
+
+    def _play_to_death(self, point: Point) -> Report:
+        counter = _Counter(point, lambda: _leave_note(self._case_of_child(), self._running))
+        watch_points(counter.visit)
+        with in_hand(self._running) as driver:
+            return self._play(driver)
+
+    def _recover(self) -> Report:
+        _take_note(self._case_of_child(), self._running)
+        with in_hand(self._running) as driver:
+            return self._play(driver, self._find_root())
+
+    def _play_again_and_again(self) -> Report:
+        most = len(self._points) + _SPARE_ENTRIES
+        entries = 1
+
+        def visit(point: str, subject: object) -> None:
+            nonlocal entries
+            if point not in _RECORDED or not isinstance(subject, Call) or entries > most:
+                return
+            run = subject.scope.run
+            # Bodies that are running would have to run again, which is the crash sweep's business.
+            if not run.in_flight and run.signal is None:
+                entries += 1
+                run.release()
+
+        watch_points(visit)
+        with in_hand(self._running, on_divergence=OnDivergence.FAIL) as driver:
+            report = self._play(driver)
+        return {**report, "entries": entries, "divergences": _divergences(self._new_executions())}
+
+    def _play(self, driver: Driver, exec_id: str | None = None) -> Report:
+        """Run, or go on with an execution, and return what became of it."""
+        # Whoever asked and has got no answer asks again.
+        exec_id = exec_id or self._running.start().exec_id
+        driver.see_through(exec_id)
+        execution = KitaruClient().executions.get(exec_id)
+        return {"outcome": _outcome(execution), "effects": _effects()}
+
+    def _find_root(self) -> str | None:
+        return next((e.exec_id for e in self._new_executions() if e.parent_exec_id is None), None)
+
+    def _new_executions(self) -> list[Execution]:
+        return [e for e in KitaruClient().executions.list() if e.exec_id not in self._known]
+
+    def _case_of_child(self) -> Path:
+        return settings.current().config_dir.parent
+
+    def _new_case(self) -> Path:
+        self._cases += 1
+        case = self._folder / f"case-{self._cases}"
+        shutil.copytree(self._snapshot, case / "store")
+        return case
+
+
+_RECORDED = {"call.after_commit", "wait.after_commit", "child.after_create"}
+
+
+class _Counter:
+    """Counts the visits of fault points, and kills this process at one of them."""
+
+    def __init__(self, target: Point | None = None, before: Callable[[], None] | None = None) -> None:
+        self.points: list[Point] = []
+        self._target = target
+        self._before = before
+        self._lock = threading.Lock()
+        self._visits: collections.Counter[tuple[str, str]] = collections.Counter()
+
+    def visit(self, point: str, subject: object) -> None:
+        if point.partition(".")[0] not in _NOUNS:
+            return
+        call = subject.call_id if isinstance(subject, Call) else ""
+        with self._lock:
+            self._visits[point, call] += 1
+            reached = (point, call, self._visits[point, call])
+            self.points.append(reached)
+            if reached == self._target:
+                if self._before is not None:
+                    self._before()
+                die()
+
+
+def _freeze_store(snapshot: Path) -> set[str]:
+    """Copy the test's store, which nobody uses meanwhile; return the executions in it."""
+    from kitaru.store import open_store
+    from kitaru.worker.runners import all_runners
+
+    store = present_store()
+    assert store is not None  # noqa: S101 - `run_flow` has seen to it
+    running = [local for runner in all_runners() for local in runner.in_flight()]
+    if running:
+        names = ", ".join(f"{local.exec_id!r} of flow {local.flow!r}" for local in running)
+        message = (
+            f"runs cannot be disturbed while others are going on in the test: {names}."
+            f" Wait for them before `run_flow`."
+        )
+        raise KitaruStateError(message)
+    where = ExecutionFilter(project=settings.current().project)
+    known = {e.id for e in open_store(store.url).list_executions(where, limit=_MOST_EXECUTIONS)}
+    close_store(store.url)
+    shutil.copytree(store.folder, snapshot)
+    open_store(store.url, flushes=False)
+    return known
+
+
+def _leave_note(case: Path, running: Running) -> None:
+    """Write down what a fresh process cannot know: how late it is, and what has struck already."""
+    clock = running.clock
+    note = {
+        "now": clock.now() if isinstance(clock, FakeClock) else None,
+        "reached": [strike.reached for strike in armed()],
+    }
+    (case / _NOTE).write_text(json.dumps(note), "utf-8")
+
+
+def _take_note(case: Path, running: Running) -> None:
+    note = json.loads((case / _NOTE).read_text("utf-8"))
+    if isinstance(running.clock, FakeClock):
+        running.clock.advance_to(note["now"])
+    for strike, reached in zip(armed(), note["reached"], strict=True):
+        strike.reached = reached
+
+
+def _outcome(execution: Execution) -> dict[str, object]:
+    if execution.failure is not None:
+        failure = execution.failure
+        told = {"type": failure.exception_type, "message": failure.message}
+        return {"status": execution.status.value, "failure": told}
+    if execution.status is not ExecutionStatus.COMPLETED:
+        return {"status": execution.status.value}
+    return {"status": execution.status.value, "result": execution.describe_result()}
+
+
+def _effects() -> list[dict[str, object]]:
+    return [
+        {"name": effect.name, "facts": effect.facts, "call": effect.call_id}
+        for log in all_logs().values()
+        for effect in log
+    ]
+
+
+def _divergences(executions: list[Execution]) -> list[str]:
+    """Return in words which calls were not asked as they are recorded."""
+    from kitaru.worker import local_runner
+
+    store = local_runner(settings.current()).store
+    return [
+        _divergence(execution, json.loads(event.payload))
+        for execution in executions
+        for _, event in store.list_events(execution.exec_id)
+        if event.kind == "divergence"
+    ]
+
+
+def _divergence(execution: Execution, payload: Mapping[str, Any]) -> str:
+    call = f"call {payload['call_id']!r} of flow {execution.flow_name!r}"
+    if payload["action"] == "unasked":
+        return f"{call} is recorded, and was not asked for again"
+    differing = "; ".join(
+        f"argument {name!r} was {views['recorded']} and is {views['now']}"
+        for name, views in payload["arguments"].items()
+    )
+    return f"{call} was asked with other arguments: {differing or 'they differ'}"
+
+
+def _spread(points: list[Point], limit: int | None) -> list[Point]:
+    """Return so many of the points, evenly spread, the first and the last among them."""
+    if limit is None or len(points) <= limit:
+        return points
+    if limit == 1:
+        return points[:1]
+    return [points[round(number * (len(points) - 1) / (limit - 1))] for number in range(limit)]
+
+
+def _told(point: Point) -> str:
+    name, call, number = point
+    of = f" of {call!r}" if call else ""
+    again = f", visit {number}" if number > 1 else ""
+    return f"{name}{of}{again} ({FAULT_POINTS[name]})"
+
+
+def _summed_up(problem: str, at: list[Point]) -> str:
+    more = f" and {len(at) - 1} more" if len(at) > 1 else ""
+    name, call, _ = at[0]
+    return f"{problem}: {name}{f' of {call!r}' if call else ''}{more}"
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it has said nothing"
