@@ -96,6 +96,9 @@ class _Court:
         self._folder = folder
         self._snapshot = snapshot
         self._known = known
+        # Held, so that the children have the same ones: also those of tests before this one.
+        self._logs = all_logs()
+        self._written = {number: len(log) for number, log in self._logs.items()}
         self._cases = 0
         self._points: list[Point] = []
 
@@ -200,7 +203,7 @@ class _Court:
     def _in_child(self, case: Path, work: Callable[[], Report]) -> Ended:
         def prepared() -> Report:
             disturb_runs(None)
-            for number, log in all_logs().items():
+            for number, log in self._logs.items():
                 log.move_to(case / f"effects-{number}.jsonl")
             with use_store(case / "store"):
                 return work()
@@ -250,7 +253,14 @@ class _Court:
         exec_id = exec_id or self._running.start().exec_id
         driver.see_through(exec_id)
         execution = KitaruClient().executions.get(exec_id)
-        return {"outcome": _outcome(execution), "effects": _effects()}
+        return {"outcome": _outcome(execution), "effects": self._effects()}
+
+    def _effects(self) -> list[dict[str, object]]:
+        return [
+            {"name": effect.name, "facts": effect.facts}
+            for number, log in self._logs.items()
+            for effect in list(log)[self._written[number] :]
+        ]
 
     def _find_root(self) -> str | None:
         return next((e.exec_id for e in self._new_executions() if e.parent_exec_id is None), None)
@@ -344,14 +354,6 @@ def _outcome(execution: Execution) -> dict[str, object]:
     if execution.status is not ExecutionStatus.COMPLETED:
         return {"status": execution.status.value}
     return {"status": execution.status.value, "result": execution.describe_result()}
-
-
-def _effects() -> list[dict[str, object]]:
-    return [
-        {"name": effect.name, "facts": effect.facts, "call": effect.call_id}
-        for log in all_logs().values()
-        for effect in log
-    ]
 
 
 def _divergences(executions: list[Execution]) -> list[str]:
