@@ -241,6 +241,8 @@ class _Court:
             if not run.in_flight and run.signal is None:
                 entries += 1
                 run.release()
+                if point != _CHILD_IS_THERE:  # it is still to be started
+                    run.check()
 
         watch_points(visit)
         with in_hand(self._running, on_divergence=OnDivergence.FAIL) as driver:
@@ -278,7 +280,8 @@ class _Court:
         return case
 
 
-_RECORDED = {"call.after_commit", "wait.after_commit", "child.after_create"}
+_CHILD_IS_THERE = "child.after_create"
+_RECORDED = {"call.after_commit", "wait.after_commit", _CHILD_IS_THERE}
 
 
 class _Counter:
