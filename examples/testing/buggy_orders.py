@@ -1,7 +1,8 @@
-"""Three orders that do what they should as long as nothing happens, each with a bug of its own."""
+"""Four orders that do what they should as long as nothing happens, each with a bug of its own."""
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 
 from examples.testing import services
@@ -39,7 +40,7 @@ def order_sent_empty(item: str) -> None:
     packed.clear()
 
 
-orders = 0
+numbers = itertools.count(1)
 
 
 @checkpoint
@@ -49,9 +50,7 @@ def label(number: int) -> str:
 
 @flow
 def order_with_a_number_of_its_own() -> str:
-    global orders
-    orders += 1  # entered again, it counts again
-    first = label(orders)
+    first = label(next(numbers))  # entered again, it counts again
     return f"{first} of {label(2)}"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 def charge_card(amount: int, key: str | None = None) -> None:
     """Under a key that it has seen before, the bank does nothing."""
-    raise ConnectionError("the bank is not a part of this example")
+    raise ConnectionError(f"no bank here takes {amount} under the key {key}")
 
 
 def send_parcel(item: str, key: str | None = None) -> None:
-    raise ConnectionError("nor is the post office")
+    raise ConnectionError(f"no post office here sends {item!r} under the key {key}")

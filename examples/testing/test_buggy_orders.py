@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from examples.testing import buggy_orders as buggy
@@ -11,7 +13,7 @@ from kitaru.testing import EffectLog, run_flow
 @pytest.fixture(autouse=True)
 def as_a_process_starts() -> None:
     buggy.packed.clear()
-    buggy.orders = 0
+    buggy.numbers = itertools.count(1)
 
 
 def test_order_is_charged(effects: EffectLog) -> None:

@@ -58,7 +58,10 @@ def test_effect_says_which_call_it_was_done_in() -> None:
 
     run = run_flow(order)
 
-    assert [(e.exec_id, e.call_id) for e in effects] == [(run.exec_id, "pay"), (run.exec_id, "pay-2")]
+    assert [(e.exec_id, e.call_id) for e in effects] == [
+        (run.exec_id, "pay"),
+        (run.exec_id, "pay-2"),
+    ]
 
 
 def test_effect_of_another_process_is_seen(tmp_path: Path) -> None:

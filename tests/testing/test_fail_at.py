@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from kitaru import RetryPolicy, checkpoint, flow
+from kitaru import Flow, RetryPolicy, checkpoint, flow
 from kitaru.errors import KitaruUsageError, KitaruUserCodeError
 from kitaru.testing import EffectLog, FakeClock, disarm, fail_at, run_flow
 
 
-def make() -> tuple[EffectLog, object]:
+def make() -> tuple[EffectLog, Flow[[], int]]:
     effects = EffectLog()
 
     @checkpoint(retries=RetryPolicy(max_attempts=3, delay=60))
@@ -43,7 +43,10 @@ def test_checkpoint_fails_before_its_body_and_is_tried_again() -> None:
 def test_one_call_fails_by_its_id() -> None:
     effects, order = make()
 
-    with fail_at("charge-2", ConnectionError, times=3), pytest.raises(KitaruUserCodeError) as caught:
+    with (
+        fail_at("charge-2", ConnectionError, times=3),
+        pytest.raises(KitaruUserCodeError) as caught,
+    ):
         run_flow(order)
 
     assert isinstance(caught.value.__cause__, ConnectionError)
@@ -95,6 +98,6 @@ def test_name_that_nothing_has_is_refused_with_what_was_perhaps_meant() -> None:
 
 
 def test_numbers_are_checked() -> None:
-    for options in ({"occurrence": 0}, {"times": 0}, {"times": True}):
+    for occurrence, times in ((0, 1), (1, 0), (1, True)):
         with pytest.raises(KitaruUsageError):
-            fail_at("charge", OSError(), **options)
+            fail_at("charge", OSError(), occurrence=occurrence, times=times)

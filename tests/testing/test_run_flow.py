@@ -8,8 +8,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import kitaru
 import pytest
+
+import kitaru
 from kitaru import KitaruClient, checkpoint, flow, settings
 from kitaru.errors import (
     KitaruContextError,
@@ -231,4 +232,4 @@ def test_misuse_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KitaruUsageError):
         run_flow(len, "x")  # pyright: ignore[reportCallIssue, reportArgumentType] - the mistake
     with pytest.raises(KitaruUsageError):
-        run_flow(approved, waits=["yes"])  # pyright: ignore[reportCallIssue, reportArgumentType] - the mistake
+        run_flow(approved, waits=["yes"])  # pyright: ignore[reportCallIssue] - the mistake

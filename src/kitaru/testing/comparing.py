@@ -111,7 +111,9 @@ def _ending(outcome: Mapping[str, Any]) -> str:
 
 def _written(path: Path) -> str:
     head, *rest = path
-    return f"its {head}" + "".join(f"[{part}]" if part.isdigit() else f"[{part!r}]" for part in rest)
+    return f"its {head}" + "".join(
+        f"[{part}]" if part.isdigit() else f"[{part!r}]" for part in rest
+    )
 
 
 def _shown(value: UserValue, path: Path) -> str:

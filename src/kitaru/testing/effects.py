@@ -45,8 +45,8 @@ class Effect:
                 return (self.name, dict(self.facts)) == (other.name, dict(other.facts))
             case str():
                 return self.name == other
-            case (name, facts):
-                return (self.name, dict(self.facts)) == (name, facts)
+            case tuple():
+                return (self.name, dict(self.facts)) == other
             case _:
                 return NotImplemented
 

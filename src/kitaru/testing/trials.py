@@ -287,7 +287,9 @@ _RECORDED = {"call.after_commit", "wait.after_commit", _CHILD_IS_THERE}
 class _Counter:
     """Counts the visits of fault points, and kills this process at one of them."""
 
-    def __init__(self, target: Point | None = None, before: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, target: Point | None = None, before: Callable[[], None] | None = None
+    ) -> None:
         self.points: list[Point] = []
         self._target = target
         self._before = before
