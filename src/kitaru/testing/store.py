@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kitaru import settings
 from kitaru.clock import present_clock, use_clock
+from kitaru.errors import KitaruStateError
 from kitaru.settings_rules import file_url, sqlite_url
 from kitaru.testing.clock import FakeClock
 
@@ -29,6 +30,7 @@ _ROOM_BYTES = 256 * 1024 * 1024
 
 # For runs that are told to stop; who does not listen for so long is left behind.
 _PATIENCE_SECONDS = 10.0
+_MOST_EXECUTIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,34 @@ def close_store(url: str) -> None:
         _stop_runs(runner)
         runner.close()
     forget_store(url)
+
+
+def freeze_store(snapshot: Path) -> set[str]:
+    """Copy the present store, which nobody uses meanwhile, and return the executions in it.
+
+    Raises:
+        KitaruStateError: Executions are still going on in this process.
+    """
+    from kitaru.model import ExecutionFilter
+    from kitaru.store import open_store
+    from kitaru.worker.runners import all_runners
+
+    store = present_store()
+    assert store is not None  # noqa: S101 - `run_flow` has seen to it
+    running = [local for runner in all_runners() for local in runner.in_flight()]
+    if running:
+        names = ", ".join(f"{local.exec_id!r} of flow {local.flow!r}" for local in running)
+        message = (
+            f"runs cannot be disturbed while others are going on in the test: {names}."
+            f" Wait for them before `run_flow`."
+        )
+        raise KitaruStateError(message)
+    where = ExecutionFilter(project=settings.current().project)
+    known = {e.id for e in open_store(store.url).list_executions(where, limit=_MOST_EXECUTIONS)}
+    close_store(store.url)
+    shutil.copytree(store.folder, snapshot)
+    open_store(store.url, flushes=False)
+    return known
 
 
 def _stop_runs(runner: LocalRunner) -> None:

@@ -6,13 +6,10 @@ test's. What became of the flow and of the outside world is compared with two ru
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import json
 import shutil
 import signal
 import tempfile
-import threading
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,31 +19,31 @@ from kitaru import settings
 from kitaru.client import KitaruClient
 from kitaru.engine.calls import Call
 from kitaru.engine.journal import OnDivergence
-from kitaru.errors import KitaruStateError
-from kitaru.faults import FAULT_POINTS
-from kitaru.model import ExecutionFilter, ExecutionStatus
-from kitaru.testing.clock import FakeClock
 from kitaru.testing.comparing import Expected
 from kitaru.testing.disturbing import Disturbance, disturb_runs
 from kitaru.testing.effects import all_logs
 from kitaru.testing.flows import Running, clock_of, in_hand
 from kitaru.testing.forking import Ended, check_fork, run_in_child
-from kitaru.testing.kill import armed, die, watch_points
-from kitaru.testing.store import close_store, present_store, use_store
+from kitaru.testing.kill import watch_points
+from kitaru.testing.outcomes import divergences_of, outcome_of
+from kitaru.testing.points import (
+    Point,
+    PointCounter,
+    leave_note,
+    spread,
+    summed_up,
+    take_note,
+    told,
+)
+from kitaru.testing.store import freeze_store, use_store
 
 if TYPE_CHECKING:
     from kitaru.client.models import Execution
     from kitaru.testing.driving import Driver
 
-# What a flow's own run comes to. Killing inside of a transaction is killing before it, and the rest is
-# the store's and the command line's.
-_NOUNS = {"execution", "call", "attempt", "child", "wait", "answer", "outcome"}
-_NOTE = "note.json"
-_MOST_EXECUTIONS = 10_000
 _SPARE_ENTRIES = 10
 _GRACE_SECONDS = 10.0  # for a child's own beginning and end
 
-Point = tuple[str, str, int]  # the fault point, the call's id, at which visit of both
 Report = Mapping[str, Any]
 
 
@@ -108,7 +105,7 @@ class _Court:
         """Yield a court for a run, and remove everything afterwards."""
         with tempfile.TemporaryDirectory(prefix="kitaru-trial-") as folder:
             snapshot = Path(folder, "snapshot")
-            known = _freeze_store(snapshot)
+            known = freeze_store(snapshot)
             yield cls(running, Path(folder), snapshot, known)
 
     def expect(self) -> Expected | None:
@@ -126,7 +123,7 @@ class _Court:
 
     def sweep(self, expected: Expected, limit: int | None) -> tuple[dict[str, object], list[str]]:
         """Kill the run at each of its points and recover it; return a report, and what was found."""
-        points = _spread(self._points, limit)
+        points = spread(self._points, limit)
         killed = recovered = 0
         found: dict[str, list[Point]] = {}
         for point in points:
@@ -152,7 +149,7 @@ class _Court:
             "points": len(points),
             "kills": killed,
             "recovered": recovered,
-            "problems": [_summed_up(problem, at) for problem, at in found.items()],
+            "problems": [summed_up(problem, at) for problem, at in found.items()],
         }
         if not found:
             return report, []
@@ -161,7 +158,7 @@ class _Court:
             f" it was killed at {killed} points, and {killed - recovered} recoveries went wrong."
         ]
         for problem, at in found.items():
-            lines += [f"  {problem}, when it was killed", *(f"    at {_told(p)}" for p in at)]
+            lines += [f"  {problem}, when it was killed", *(f"    at {told(p)}" for p in at)]
         if any(" happened " in problem for problem in found):
             lines.append(
                 "  A body that is cut off runs again. Give outside services"
@@ -211,20 +208,22 @@ class _Court:
         return run_in_child(case, prepared, timeout=self._running.timeout + _GRACE_SECONDS)
 
     def _play_and_count(self) -> Report:
-        counter = _Counter()
+        counter = PointCounter()
         watch_points(counter.visit)
         with in_hand(self._running) as driver:
             report = self._play(driver)
         return {**report, "points": counter.points}
 
     def _play_to_death(self, point: Point) -> Report:
-        counter = _Counter(point, lambda: _leave_note(self._case_of_child(), self._running))
+        counter = PointCounter(
+            point, lambda: leave_note(self._case_of_child(), self._running.clock)
+        )
         watch_points(counter.visit)
         with in_hand(self._running) as driver:
             return self._play(driver)
 
     def _recover(self) -> Report:
-        _take_note(self._case_of_child(), self._running)
+        take_note(self._case_of_child(), self._running.clock)
         with in_hand(self._running) as driver:
             return self._play(driver, self._find_root())
 
@@ -247,7 +246,7 @@ class _Court:
         watch_points(visit)
         with in_hand(self._running, on_divergence=OnDivergence.FAIL) as driver:
             report = self._play(driver)
-        return {**report, "entries": entries, "divergences": _divergences(self._new_executions())}
+        return {**report, "entries": entries, "divergences": divergences_of(self._new_executions())}
 
     def _play(self, driver: Driver, exec_id: str | None = None) -> Report:
         """Run, or go on with an execution, and return what became of it."""
@@ -255,7 +254,7 @@ class _Court:
         exec_id = exec_id or self._running.start().exec_id
         driver.see_through(exec_id)
         execution = KitaruClient().executions.get(exec_id)
-        return {"outcome": _outcome(execution), "effects": self._effects()}
+        return {"outcome": outcome_of(execution), "effects": self._effects()}
 
     def _effects(self) -> list[dict[str, object]]:
         return [
@@ -282,129 +281,6 @@ class _Court:
 
 _CHILD_IS_THERE = "child.after_create"
 _RECORDED = {"call.after_commit", "wait.after_commit", _CHILD_IS_THERE}
-
-
-class _Counter:
-    """Counts the visits of fault points, and kills this process at one of them."""
-
-    def __init__(
-        self, target: Point | None = None, before: Callable[[], None] | None = None
-    ) -> None:
-        self.points: list[Point] = []
-        self._target = target
-        self._before = before
-        self._lock = threading.Lock()
-        self._visits: collections.Counter[tuple[str, str]] = collections.Counter()
-
-    def visit(self, point: str, subject: object) -> None:
-        if point.partition(".")[0] not in _NOUNS:
-            return
-        call = subject.call_id if isinstance(subject, Call) else ""
-        with self._lock:
-            self._visits[point, call] += 1
-            reached = (point, call, self._visits[point, call])
-            self.points.append(reached)
-            if reached == self._target:
-                if self._before is not None:
-                    self._before()
-                die()
-
-
-def _freeze_store(snapshot: Path) -> set[str]:
-    """Copy the test's store, which nobody uses meanwhile; return the executions in it."""
-    from kitaru.store import open_store
-    from kitaru.worker.runners import all_runners
-
-    store = present_store()
-    assert store is not None  # noqa: S101 - `run_flow` has seen to it
-    running = [local for runner in all_runners() for local in runner.in_flight()]
-    if running:
-        names = ", ".join(f"{local.exec_id!r} of flow {local.flow!r}" for local in running)
-        message = (
-            f"runs cannot be disturbed while others are going on in the test: {names}."
-            f" Wait for them before `run_flow`."
-        )
-        raise KitaruStateError(message)
-    where = ExecutionFilter(project=settings.current().project)
-    known = {e.id for e in open_store(store.url).list_executions(where, limit=_MOST_EXECUTIONS)}
-    close_store(store.url)
-    shutil.copytree(store.folder, snapshot)
-    open_store(store.url, flushes=False)
-    return known
-
-
-def _leave_note(case: Path, running: Running) -> None:
-    """Write down what a fresh process cannot know: how late it is, and what has struck already."""
-    clock = running.clock
-    note = {
-        "now": clock.now() if isinstance(clock, FakeClock) else None,
-        "reached": [strike.reached for strike in armed()],
-    }
-    (case / _NOTE).write_text(json.dumps(note), "utf-8")
-
-
-def _take_note(case: Path, running: Running) -> None:
-    note = json.loads((case / _NOTE).read_text("utf-8"))
-    if isinstance(running.clock, FakeClock):
-        running.clock.advance_to(note["now"])
-    for strike, reached in zip(armed(), note["reached"], strict=True):
-        strike.reached = reached
-
-
-def _outcome(execution: Execution) -> dict[str, object]:
-    if execution.failure is not None:
-        failure = execution.failure
-        told = {"type": failure.exception_type, "message": failure.message}
-        return {"status": execution.status.value, "failure": told}
-    if execution.status is not ExecutionStatus.COMPLETED:
-        return {"status": execution.status.value}
-    return {"status": execution.status.value, "result": execution.describe_result()}
-
-
-def _divergences(executions: list[Execution]) -> list[str]:
-    """Return in words which calls were not asked as they are recorded."""
-    from kitaru.worker import local_runner
-
-    store = local_runner(settings.current()).store
-    return [
-        _divergence(execution, json.loads(event.payload))
-        for execution in executions
-        for _, event in store.list_events(execution.exec_id)
-        if event.kind == "divergence"
-    ]
-
-
-def _divergence(execution: Execution, payload: Mapping[str, Any]) -> str:
-    call = f"call {payload['call_id']!r} of flow {execution.flow_name!r}"
-    if payload["action"] == "unasked":
-        return f"{call} is recorded, and was not asked for again"
-    differing = "; ".join(
-        f"argument {name!r} was {views['recorded']} and is {views['now']}"
-        for name, views in payload["arguments"].items()
-    )
-    return f"{call} was asked with other arguments: {differing or 'they differ'}"
-
-
-def _spread(points: list[Point], limit: int | None) -> list[Point]:
-    """Return so many of the points, evenly spread, the first and the last among them."""
-    if limit is None or len(points) <= limit:
-        return points
-    if limit == 1:
-        return points[:1]
-    return [points[round(number * (len(points) - 1) / (limit - 1))] for number in range(limit)]
-
-
-def _told(point: Point) -> str:
-    name, call, number = point
-    of = f" of {call!r}" if call else ""
-    again = f", visit {number}" if number > 1 else ""
-    return f"{name}{of}{again} ({FAULT_POINTS[name]})"
-
-
-def _summed_up(problem: str, at: list[Point]) -> str:
-    more = f" and {len(at) - 1} more" if len(at) > 1 else ""
-    name, call, _ = at[0]
-    return f"{problem}: {name}{f' of {call!r}' if call else ''}{more}"
 
 
 def _last_line(text: str) -> str:
