@@ -45,6 +45,35 @@ def test_process_that_has_ended_is_dead_and_so_is_another_with_its_pid() -> None
     assert replace(current_owner(), pid=child.pid).is_dead()
 
 
+_ASK_AT_ONCE = """
+import sys, threading
+from kitaru.engine.owner import current_owner
+
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(8)
+found = []
+
+def ask():
+    together.wait()
+    found.append(str(current_owner()))
+
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(found), len(set(found)))
+"""
+
+
+def test_process_is_one_owner_to_threads_that_ask_at_the_same_moment() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _ASK_AT_ONCE], capture_output=True, text=True, check=True
+    )
+
+    assert ended.stdout.split() == ["8", "1"]
+
+
 def test_process_elsewhere_is_never_known_to_be_dead() -> None:
     assert not replace(current_owner(), host="elsewhere", pid=2**22 - 1).is_dead()
 

@@ -59,14 +59,21 @@ class Owner:
         )
 
 
+_owners: dict[int, Owner] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_owners.clear)
+
+
 def current_owner() -> Owner:
-    """Return this process; a forked child is another owner than its parent."""
-    return _owner_of(os.getpid())
-
-
-@functools.lru_cache(maxsize=1)
-def _owner_of(pid: int) -> Owner:
-    return Owner(_host(), pid, _start_time(pid) or 0.0, uuid.uuid4().hex[:8])
+    """Return this process, the same to all its threads; a forked child is another owner than its parent."""
+    pid = os.getpid()
+    owner = _owners.get(pid)
+    if owner is None:
+        # A worker and its attendant ask at the same moment. Each makes a nonce, and only one may count: a
+        # claim under the other would never be renewed. `setdefault` decides, and needs no lock after a fork.
+        made = Owner(_host(), pid, _start_time(pid) or 0.0, uuid.uuid4().hex[:8])
+        owner = _owners.setdefault(pid, made)
+    return owner
 
 
 @functools.lru_cache(maxsize=1)
