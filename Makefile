@@ -6,14 +6,16 @@ BIN := $(VENV)/bin
 PYTHON ?=
 # More arguments for pytest: `make test ARGS="-k recovery"`.
 ARGS ?=
+# How long: `make soak MINUTES=60`.
+MINUTES ?= 10
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 PACKAGE := pyproject.toml constraints.txt
-CODE := src tests $(wildcard examples benchmarks)
+CODE := src tests $(wildcard examples benchmarks soak)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test test-fast coverage check fmt lint types docs bench clean
+.PHONY: help install demo test test-fast coverage check fmt lint types docs bench soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -55,9 +57,12 @@ docs: $(VENV)/.dev ## Run the documentation: examples, links, commands, names
 bench: $(VENV)/.bench ## Measure Kitaru against a raw commit, DBOS and LangGraph
 	@$(BIN)/python -m benchmarks
 
+soak: $(VENV)/.dev ## Run many flows for MINUTES while workers are killed, and check every promise
+	@$(BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
+
 clean: ## Remove .venv and everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
-	find src tests $(wildcard examples benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests $(wildcard examples benchmarks soak) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp per purpose: `make demo` on a fresh machine installs the core's few packages and no more.
 

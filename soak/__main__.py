@@ -50,7 +50,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long; default 10")
     parser.add_argument(
-        "--kill-every", type=float, default=5.0, metavar="SECONDS", help="between strikes; default 5"
+        "--kill-every",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="between strikes; default 5",
     )
     parser.add_argument("--workers", type=int, default=3, help="how many, one is spared; default 3")
     parser.add_argument("--seed", type=int, default=1, help="of the mix and the strikes; default 1")
@@ -61,7 +65,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-attendant", action="store_true", help="without `kitaru up`")
     parser.add_argument("--directory", type=Path, help="where to put the folder; default build/")
     parser.add_argument("--keep-folder", action="store_true", help="also when all is fine")
-    parser.add_argument("--check", type=Path, metavar="FOLDER", help="only judge a kept folder again")
+    parser.add_argument(
+        "--check", type=Path, metavar="FOLDER", help="only judge a kept folder again"
+    )
     return parser.parse_args()
 
 

@@ -38,7 +38,7 @@ class Book:
         self._files: dict[tuple[int, str], int] = {}
 
     def add(self, chapter: str, **line: Any) -> None:
-        """Add a line, with the moment and the process that says it.
+        """Add a line, with the moment and the process that says it, if the line does not name others.
 
         Durability: flushed when this returns; a process that dies in between leaves half a line at most.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -94,7 +95,7 @@ def _repetitions_are_explained(evidence: Evidence) -> Iterator[str]:
     for (exec_id, position), begun in evidence.effects.items():
         fact = evidence.last_facts.get(exec_id)
         recorded = _attempts_of(fact, position)
-        for former, latter in zip(begun, begun[1:], strict=False):
+        for former, latter in itertools.pairwise(begun):
             if latter["attempt"] > former["attempt"]:
                 is_explained = recorded is None or former["attempt"] in recorded
             else:
@@ -158,7 +159,10 @@ def _answers_are_those_given(evidence: Evidence) -> Iterator[str]:
         if line["outcome"] == ACCEPTED:
             given[where].append(line)
         is_nonsense = line["value"] == "nonsense"
-        if is_nonsense is not (line["outcome"] == INVALID) and line["outcome"] in {ACCEPTED, INVALID}:
+        if is_nonsense is not (line["outcome"] == INVALID) and line["outcome"] in {
+            ACCEPTED,
+            INVALID,
+        }:
             yield f"{line['value']!r} to {where} was {line['outcome']}"
     for where, lines in given.items():
         if len(lines) > 1:
@@ -168,7 +172,9 @@ def _answers_are_those_given(evidence: Evidence) -> Iterator[str]:
             lines = given.pop((fact["exec_id"], wait["wait_id"]), [])
             values = [line["value"] for line in lines]
             # Who has given an answer may have been ended before it could note that.
-            is_kept = values == ([] if wait["status"] in {"expired", "closed", "open"} else [answer])
+            is_kept = values == (
+                [] if wait["status"] in {"expired", "closed", "open"} else [answer]
+            )
             if not is_kept:
                 yield f"{_name(fact)}: {wait['wait_id']} is {wait['status']} {answer}, given was {values}"
     for where in given:

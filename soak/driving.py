@@ -92,7 +92,7 @@ class Driver:
             self._sample: 2.0,
             self.fleet.strike: self._plan.kill_every,
         }
-        due = {duty: began for duty in pauses} | {self.fleet.strike: began + self._plan.kill_every}
+        due = dict.fromkeys(pauses, began) | {self.fleet.strike: began + self._plan.kill_every}
         while (moment := time.monotonic()) < self._ends_at:
             for duty in [duty for duty, at in due.items() if at <= moment]:
                 due[duty] = moment + pauses[duty]

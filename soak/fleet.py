@@ -192,7 +192,9 @@ class Fleet:
         self.book.add(STRIKES, kind=KILL, victim=pid)
         member.process.kill()
         member.process.wait()
-        self.book.add(EXITS, role=member.role, victim=pid, problem="did not end when it was told to")
+        self.book.add(
+            EXITS, role=member.role, victim=pid, problem="did not end when it was told to"
+        )
 
     def _note_end(self, member: Member) -> None:
         code = member.process.returncode

@@ -24,7 +24,7 @@ FOLDER_VARIABLE = "SOAK_DIR"
 _books: dict[str, Book] = {}
 
 
-class Shaky(Exception):
+class ShakyError(Exception):
     """What shaky bodies raise."""
 
 
@@ -62,14 +62,14 @@ async def async_step(number: int, milliseconds: int) -> int:
 def shaky_step(number: int, failures: int) -> int:
     attempt = _effect()
     if attempt <= failures:
-        raise Shaky(attempt)
+        raise ShakyError(attempt)
     return step_value(number)
 
 
 @checkpoint
 def fragile_step(number: int) -> int:
     if _effect() == 1:
-        raise Shaky(1)
+        raise ShakyError(1)
     return step_value(number)
 
 
@@ -157,9 +157,7 @@ def asks_briefly(number: int, seconds: float) -> int:
 
 @flow
 def expires(number: int, seconds: float) -> int:
-    answer = kitaru.wait(
-        schema=int, name="number", question=NOBODY, expires=seconds, on_expire=-1
-    )
+    answer = kitaru.wait(schema=int, name="number", question=NOBODY, expires=seconds, on_expire=-1)
     return step(number + answer, 1)
 
 

@@ -45,9 +45,7 @@ def _answer(client: KitaruClient, book: Book, asked: PendingWait, chance: random
         outcome = INVALID
     except (KitaruStateError, KitaruNotFoundError):  # someone was faster, or it is over
         outcome = REFUSED
-    book.add(
-        ANSWERS, exec_id=asked.exec_id, wait_id=asked.wait_id, value=value, outcome=outcome
-    )
+    book.add(ANSWERS, exec_id=asked.exec_id, wait_id=asked.wait_id, value=value, outcome=outcome)
 
 
 if __name__ == "__main__":

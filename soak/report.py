@@ -38,7 +38,9 @@ def _done(evidence: Evidence) -> Iterator[str]:
     cancels = ["accepted" if line["is_accepted"] else "too late" for line in evidence.cancels]
     yield from _line("cancels", len(cancels), _counts(cancels))
     yield from _line("pruned", sum(len(line["exec_ids"]) for line in evidence.pruned), "")
-    slow = sorted(_seconds(fact) for fact in facts if fact["flow"] == "sequential" and fact["ended_at"])
+    slow = sorted(
+        _seconds(fact) for fact in facts if fact["flow"] == "sequential" and fact["ended_at"]
+    )
     if slow:
         middle, worst = slow[len(slow) // 2], slow[-1]
         yield f"  {'sequential':<12} {middle:>7.2f} s from order to end at the median, {worst:.2f} s at worst"
