@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,14 +39,14 @@ class Member:
 
     Attributes:
         may_end: Whether it was told to, or killed.
-        continue_at: Monotonic second at which it goes on, if it is stopped.
+        stopped: Lets it go on in time, if it is stopped.
         ends_by: Monotonic second by which it must have ended, if it was told to.
     """
 
     role: str
     process: subprocess.Popen[bytes]
     may_end: bool = False
-    continue_at: float | None = None
+    stopped: threading.Timer | None = None
     ends_by: float | None = None
 
 
@@ -86,7 +87,7 @@ class Fleet:
     def strike(self) -> None:
         """Do something to one of those who are not spared."""
         victims = [m for m in self.members if m.role == WORKER and not m.may_end]
-        pids = [m.process.pid for m in victims if m.continue_at is None] + self._launched()
+        pids = [m.process.pid for m in victims if m.stopped is None] + self._launched()
         if not pids:
             return
         pid = self._chance.choice(pids)
@@ -94,8 +95,7 @@ class Fleet:
         [kind] = self._chance.choices(_KINDS, _WEIGHTS) if member is not None else [KILL]
         self.book.add(STRIKES, kind=kind, victim=pid)
         if kind == STOP and member is not None:
-            member.continue_at = time.monotonic() + self._chance.uniform(*_STOP_SECONDS)
-            member.process.send_signal(signal.SIGSTOP)
+            self._stop(member)
         elif kind == TERMINATE and member is not None:
             self._terminate(member)
         elif member is not None:
@@ -105,11 +105,9 @@ class Fleet:
             _kill(pid)
 
     def look(self) -> None:
-        """Let go on what was stopped for long enough, note who has ended, and replace workers."""
+        """Note who has ended, end who does not, and replace workers."""
         moment = time.monotonic()
         for member in list(self.members):
-            if member.continue_at is not None and member.continue_at <= moment:
-                self._continue(member)
             if member.ends_by is not None and member.ends_by <= moment:
                 self._end_by_force(member)
             if member.process.poll() is not None:
@@ -122,7 +120,8 @@ class Fleet:
     def go_on(self) -> None:
         """Let everyone go on that is stopped."""
         for member in self.members:
-            if member.continue_at is not None:
+            if member.stopped is not None:
+                member.stopped.cancel()
                 self._continue(member)
 
     def end(self) -> None:
@@ -142,6 +141,8 @@ class Fleet:
         """End everyone at once, whatever it was doing; nothing happens to those who have ended."""
         launched = self._launched()
         for member in self.members:
+            if member.stopped is not None:
+                member.stopped.cancel()
             member.process.kill()
             member.process.wait()
         self.members.clear()
@@ -176,8 +177,16 @@ class Fleet:
                 continue
         return found
 
+    def _stop(self, member: Member) -> None:
+        # On a thread of its own: a process that is stopped in the middle of a transaction keeps everyone
+        # from writing, the driver too, which would then wait for ever for what only it can end.
+        seconds = self._chance.uniform(*_STOP_SECONDS)
+        member.stopped = threading.Timer(seconds, self._continue, [member])
+        member.process.send_signal(signal.SIGSTOP)
+        member.stopped.start()
+
     def _continue(self, member: Member) -> None:
-        member.continue_at = None
+        member.stopped = None
         self.book.add(STRIKES, kind=CONTINUE, victim=member.process.pid)
         member.process.send_signal(signal.SIGCONT)
 
