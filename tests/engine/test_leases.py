@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -148,7 +149,9 @@ def test_renewal_pushes_the_expiry_and_restores_trust(clock: FakeClock) -> None:
     handle.wait()
 
 
-def test_lease_that_is_gone_at_renewal_stops_the_run(clock: FakeClock) -> None:
+def test_lease_that_is_gone_at_renewal_stops_the_run(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
     steps, started, gate = _gated()
     handle = steps.run()
     assert started.wait(PATIENCE_SECONDS)
@@ -166,6 +169,10 @@ def test_lease_that_is_gone_at_renewal_stops_the_run(clock: FakeClock) -> None:
     with pytest.raises(LeaseLost):
         local.finished.result(0)
     assert calls(handle) == {}
+    [told] = [record for record in caplog.records if record.name == "kitaru.worker.local"]
+    assert told.levelno == logging.WARNING
+    assert isinstance(told.args, tuple)
+    assert local.finished.exception() in told.args
 
 
 def test_body_that_takes_long_is_shown_as_running(clock: FakeClock) -> None:

@@ -316,10 +316,13 @@ class LocalRunner:
             # What keeps this process from going on may well keep the next one from it.
             self._give_back(local.run, min(2.0 ** min(local.run.epoch, 10), _LONGEST_DELAY_SECONDS))
             local.observation.broken(error)
-        logger.error(
-            "execution %s of flow %s could not go on",
+        # Losing a lease is nobody's mistake: the machine slept, and another process goes on.
+        logger.log(
+            logging.WARNING if isinstance(error, LeaseLost) else logging.ERROR,
+            "execution %s of flow %s could not go on: %s",
             local.exec_id,
             local.flow,
+            error,
             exc_info=error if not isinstance(error, KitaruError | LeaseLost) else None,
             extra={"action": "broken", "exec_id": local.exec_id, "flow": local.flow},
         )
