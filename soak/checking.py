@@ -98,10 +98,12 @@ def _repetitions_are_explained(evidence: Evidence) -> Iterator[str]:
         for former, latter in itertools.pairwise(begun):
             if latter["attempt"] > former["attempt"]:
                 is_explained = recorded is None or former["attempt"] in recorded
+            elif latter["epoch"] > former["epoch"]:
+                is_explained = evidence.was_lost(former["pid"], (former["at"], latter["at"]))
             else:
-                is_explained = latter["epoch"] != former["epoch"] and (
-                    evidence.was_lost(former["pid"], former["at"])
-                    or evidence.had_been_stopped(latter["pid"], latter["at"])
+                # One who had lost the execution without knowing comes after the one who has it.
+                is_explained = latter["epoch"] < former["epoch"] and evidence.had_been_stopped(
+                    latter["pid"], latter["at"]
                 )
             if not is_explained:
                 yield (

@@ -22,7 +22,7 @@ from soak.book import (
     Book,
     Line,
 )
-from soak.fleet import CONTINUE, KILL, STOP
+from soak.fleet import KILL, STOP
 
 # A strike is noted just before it is done; a body may begin in between.
 _SLACK = 1_000_000
@@ -66,6 +66,14 @@ class Evidence:
         return {exec_id: lines[-1] for exec_id, lines in self.facts.items()}
 
     @cached_property
+    def strikes_of(self) -> dict[int, list[Line]]:
+        """What was done to each process."""
+        found: dict[int, list[Line]] = defaultdict(list)
+        for strike in self.strikes:
+            found[strike["victim"]].append(strike)
+        return found
+
+    @cached_property
     def cancelled(self) -> set[str]:
         """Executions whose cancelling was accepted, with their children."""
         asked = {line["exec_id"] for line in self.cancels if line["is_accepted"]}
@@ -78,18 +86,17 @@ class Evidence:
             None if wait["answer"] is None else json.loads(wait["answer"]) for wait in fact["waits"]
         ]
 
-    def was_lost(self, pid: int, since: int) -> bool:
-        """Whether a process was killed, or stopped for long, at or after a moment."""
+    def was_lost(self, pid: int, between: tuple[int, int]) -> bool:
+        """Whether a process was killed or stopped between two moments."""
+        since, until = between
         return any(
-            strike["victim"] == pid
-            and strike["kind"] in (KILL, STOP, CONTINUE)
-            and strike["at"] >= since - _SLACK
-            for strike in self.strikes
+            strike["kind"] in (KILL, STOP) and since - _SLACK <= strike["at"] <= until
+            for strike in self.strikes_of.get(pid, ())
         )
 
     def had_been_stopped(self, pid: int, before: int) -> bool:
         """Whether a process was stopped at some time before a moment."""
         return any(
-            strike["victim"] == pid and strike["kind"] == STOP and strike["at"] <= before
-            for strike in self.strikes
+            strike["kind"] == STOP and strike["at"] <= before
+            for strike in self.strikes_of.get(pid, ())
         )

@@ -169,6 +169,15 @@ def test_killed_process_explains_that_a_body_runs_twice(folder: Path) -> None:
     assert broken(folder) == set()
 
 
+def test_process_that_was_killed_later_does_not_explain_it(folder: Path) -> None:
+    with doctored(folder, "effects") as effects, doctored(folder, "strikes") as strikes:
+        effect = body_of(effects, "alone")
+        effects.append({**effect, "at": effect["at"] + 1, "epoch": 2, "pid": effect["pid"] + 1})
+        strikes.append({"at": effect["at"] + 2, "kind": "kill", "victim": effect["pid"]})
+
+    assert broken(folder) == {"a body runs twice only where a kill, stop or failure explains it"}
+
+
 def test_failed_attempt_explains_the_next_one(folder: Path) -> None:
     with doctored(folder, "effects") as effects, doctored(folder, "facts") as facts:
         effect = body_of(effects, "alone")
