@@ -14,6 +14,8 @@ from soak.person import ACCEPTED, INVALID
 from soak.sampling import growth
 
 _FINISHED = {"completed", "failed", "cancelled"}
+# Failures of flows are recorded, not logged; what comes with a traceback is Kitaru's own.
+_TRACEBACK = "Traceback (most recent call last)"
 _DURABLE = {"completed", "cached", "failed"}
 
 
@@ -194,6 +196,13 @@ def _processes_do_as_told(evidence: Evidence) -> Iterator[str]:
             yield f"{line['role']} {line['victim']} {line['problem']}"
 
 
+def _nobody_logs_a_mistake(evidence: Evidence) -> Iterator[str]:
+    for log in evidence.logs:
+        count = log.read_text(errors="replace").count(_TRACEBACK)
+        if count:
+            yield f"{count} tracebacks in {log}"
+
+
 def _store_is_whole(evidence: Evidence) -> Iterator[str]:
     if not evidence.ends:
         yield "the soak has not come to its end"
@@ -232,6 +241,7 @@ PROMISES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "what is over does not change": _nothing_changes_after_its_end,
     "nothing is left running by a dead process": _nothing_runs_without_process,
     "processes end only when told, and then cleanly": _processes_do_as_told,
+    "no process logs a traceback": _nobody_logs_a_mistake,
     "the store is whole": _store_is_whole,
     "processes and files do not grow": _nothing_grows,
 }

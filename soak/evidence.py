@@ -42,6 +42,7 @@ class Evidence:
     pruned: list[Line]
     samples: list[Line]
     ends: list[Line]
+    logs: list[Path]
 
     @classmethod
     def of(cls, folder: Path) -> Evidence:
@@ -58,7 +59,8 @@ class Evidence:
             chapter: sorted(book.read(chapter), key=lambda line: line["at"])
             for chapter in (ORDERS, ANSWERS, CANCELS, STRIKES, EXITS, PRUNED, SAMPLES, ENDS)
         }
-        return cls(effects=dict(effects), facts=dict(facts), **several)
+        logs = sorted(folder.rglob("*.log"))
+        return cls(effects=dict(effects), facts=dict(facts), logs=logs, **several)
 
     @cached_property
     def last_facts(self) -> dict[str, Line]:

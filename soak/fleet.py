@@ -45,6 +45,7 @@ class Member:
 
     role: str
     process: subprocess.Popen[bytes]
+    log: Path
     may_end: bool = False
     stopped: threading.Timer | None = None
     ends_by: float | None = None
@@ -165,7 +166,7 @@ class Fleet:
                 stdout=output,
                 stderr=output,
             )
-        self.members.append(Member(role, process))
+        self.members.append(Member(role, process, log))
 
     def _launched(self) -> list[int]:
         """Return the processes that members have started for executions."""
@@ -208,6 +209,8 @@ class Fleet:
     def _note_end(self, member: Member) -> None:
         code = member.process.returncode
         problem = None
+        if code == -signal.SIGTERM and member.log.stat().st_size == 0:
+            code = 0  # told to end before it had begun to listen
         if not member.may_end:
             problem = f"ended by itself with {code}"
         elif code not in (0, -signal.SIGKILL):

@@ -255,6 +255,10 @@ def _worker_ended_by_itself(folder: Path) -> None:
         lines[0]["problem"] = "ended by itself with 1"
 
 
+def _mistake_is_logged(folder: Path) -> None:
+    (folder / "worker-3.log").write_text("Traceback (most recent call last):\n  …\nKeyError: 1\n")
+
+
 def _ended_one_changes(folder: Path) -> None:
     with doctored(folder, "facts") as facts:
         fact = execution(facts, "alone")
@@ -277,6 +281,7 @@ def _ended_one_changes(folder: Path) -> None:
         (_something_still_runs, "nothing is left running by a dead process"),
         (_store_is_damaged, "the store is whole"),
         (_worker_ended_by_itself, "processes end only when told, and then cleanly"),
+        (_mistake_is_logged, "no process logs a traceback"),
         (_ended_one_changes, "what is over does not change"),
     ],
 )
