@@ -109,6 +109,7 @@ class Driver:
             return  # nobody would wait for it
         together = threading.Barrier(2 if order.is_twice else 1)
         submitted = [self._hands.submit(_submit, order, together) for _ in range(together.parties)]
+        began = time.monotonic()
         exec_ids = [each.result() for each in submitted]
         self._book.add(
             ORDERS,
@@ -116,6 +117,7 @@ class Driver:
             flow=order.flow,
             arguments=dict(order.arguments),
             exec_ids=exec_ids,
+            seconds=time.monotonic() - began,
         )
         if order.cancel_after is not None:
             self._cancels.append((time.monotonic() + order.cancel_after, exec_ids[0]))

@@ -129,7 +129,8 @@ class Fleet:
         """Tell everyone to end, and wait for it."""
         self.go_on()
         for member in self.members:
-            self._terminate(member)
+            if not member.may_end:  # a second signal would end it at once
+                self._terminate(member)
         for member in self.members:
             try:
                 member.process.wait(_PATIENCE_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator, Sequence
 
+from soak.book import Line
 from soak.checking import Verdict
 from soak.evidence import Evidence
 from soak.fleet import CONTINUE
@@ -38,12 +39,15 @@ def _done(evidence: Evidence) -> Iterator[str]:
     cancels = ["accepted" if line["is_accepted"] else "too late" for line in evidence.cancels]
     yield from _line("cancels", len(cancels), _counts(cancels))
     yield from _line("pruned", sum(len(line["exec_ids"]) for line in evidence.pruned), "")
-    slow = sorted(
-        _seconds(fact) for fact in facts if fact["flow"] == "sequential" and fact["ended_at"]
-    )
-    if slow:
-        middle, worst = slow[len(slow) // 2], slow[-1]
-        yield f"  {'sequential':<12} {middle:>7.2f} s from order to end at the median, {worst:.2f} s at worst"
+    yield from _spans("accepting", [order["seconds"] for order in evidence.orders])
+    yield from _spans("sequential", [_seconds(f) for f in facts if f["flow"] == "sequential"])
+
+
+def _spans(name: str, seconds: list[float]) -> Iterator[str]:
+    if seconds:
+        seconds.sort()
+        middle, worst = seconds[len(seconds) // 2], seconds[-1]
+        yield f"  {name:<12} {middle:>7.2f} s at the median, {worst:.2f} s at worst"
 
 
 def _promises(verdicts: Sequence[Verdict]) -> Iterator[str]:
@@ -72,8 +76,8 @@ def _counts(words: Iterator[str] | Sequence[str]) -> str:
     return ", ".join(f"{count} {word}" for word, count in found.most_common())
 
 
-def _seconds(fact: dict[str, int]) -> float:
-    return (fact["ended_at"] - fact["created_at"]) / 1e6
+def _seconds(fact: Line) -> float:
+    return ((fact["ended_at"] or fact["at"]) - fact["created_at"]) / 1e6
 
 
 def _amount(name: str, value: float) -> str:
