@@ -196,6 +196,14 @@ def _processes_do_as_told(evidence: Evidence) -> Iterator[str]:
             yield f"{line['role']} {line['victim']} {line['problem']}"
 
 
+def _workers_are_listed_once(evidence: Evidence) -> Iterator[str]:
+    listed = {owner for sample in evidence.samples for owner in sample["owners"]}
+    # What follows the last slash tells apart what is the same process.
+    for process, count in collections.Counter(o.rpartition("/")[0] for o in listed).items():
+        if count > 1:
+            yield f"process {process} was listed as {count} workers"
+
+
 def _nobody_logs_a_mistake(evidence: Evidence) -> Iterator[str]:
     for log in evidence.logs:
         count = log.read_text(errors="replace").count(_TRACEBACK)
@@ -241,6 +249,7 @@ PROMISES: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "what is over does not change": _nothing_changes_after_its_end,
     "nothing is left running by a dead process": _nothing_runs_without_process,
     "processes end only when told, and then cleanly": _processes_do_as_told,
+    "each worker is listed once": _workers_are_listed_once,
     "no process logs a traceback": _nobody_logs_a_mistake,
     "the store is whole": _store_is_whole,
     "processes and files do not grow": _nothing_grows,

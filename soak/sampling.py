@@ -47,7 +47,7 @@ def sample(book: Book, fleet: Fleet, config: Path) -> None:
         figures["store: log"] = _size(config / "kitaru.db-wal")
         figures["store: blobs"] = sum(map(_size, (config / "blobs").rglob("*")))
         figures["store: executions"], figures["store: free"] = _rows(database)
-    book.add(SAMPLES, figures=figures)
+    book.add(SAMPLES, figures=figures, owners=_owners(database) if database.exists() else [])
 
 
 def growth(samples: Sequence[Line]) -> Iterator[tuple[str, float, float, bool | None]]:
@@ -81,16 +81,21 @@ def _process(name: str, pid: int) -> Iterator[tuple[str, float]]:
 
 
 def _rows(database: Path) -> tuple[int, int]:
-    connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
-    try:
+    with contextlib.closing(_open(database)) as connection:
         [executions] = connection.execute("SELECT count(*) FROM execution").fetchone()
         [free] = connection.execute("PRAGMA freelist_count").fetchone()
         [page] = connection.execute("PRAGMA page_size").fetchone()
         return executions, free * page
-    except sqlite3.OperationalError:  # not migrated yet
-        return 0, 0
-    finally:
-        connection.close()
+
+
+def _owners(database: Path) -> list[str]:
+    """Return which workers have announced themselves."""
+    with contextlib.closing(_open(database)) as connection:
+        return [owner for (owner,) in connection.execute("SELECT owner FROM worker")]
+
+
+def _open(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
 
 
 def _size(path: Path) -> int:

@@ -259,6 +259,11 @@ def _mistake_is_logged(folder: Path) -> None:
     (folder / "worker-3.log").write_text("Traceback (most recent call last):\n  …\nKeyError: 1\n")
 
 
+def _worker_has_two_names(folder: Path) -> None:
+    with doctored(folder, "samples") as lines:
+        lines.append({"at": 1, "figures": {}, "owners": ["host/1/2.00/a", "host/1/2.00/b"]})
+
+
 def _ended_one_changes(folder: Path) -> None:
     with doctored(folder, "facts") as facts:
         fact = execution(facts, "alone")
@@ -282,6 +287,7 @@ def _ended_one_changes(folder: Path) -> None:
         (_store_is_damaged, "the store is whole"),
         (_worker_ended_by_itself, "processes end only when told, and then cleanly"),
         (_mistake_is_logged, "no process logs a traceback"),
+        (_worker_has_two_names, "each worker is listed once"),
         (_ended_one_changes, "what is over does not change"),
     ],
 )
