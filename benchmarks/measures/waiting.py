@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.attending import attending
 from benchmarks.measuring import KITARU, ROOT, Bench, Figure, Row, Unit, clean_environment
 from benchmarks.resting import watch_rest
 from benchmarks.seeding import PROJECT
@@ -27,6 +28,7 @@ from kitaru.store.contract import Store
 _MAKERS = 2
 _AT_ONCE = 16  # executions that a maker has in flight
 _PAGE = 100
+_MOST_BYTES = 200 * 1024**2  # what P11 gives an attendant
 _AT_MOST_SECONDS = 0.05
 _ANSWERS = 5
 _WAITING = ExecutionFilter(project=PROJECT, status=ExecutionStatus.WAITING)
@@ -72,6 +74,7 @@ def measure(bench: Bench) -> list[Row]:
             _answered_by_command(store, lines, directory)
             for _ in range(min(_ANSWERS, bench.size.rounds))
         ]
+        rest += _attended(directory, bench, store, lines)
     finally:
         store.close()
     # The last to close the file has copied its log into it.
@@ -98,6 +101,28 @@ def measure(bench: Bench) -> list[Row]:
         ),
         *rest,
     ]
+
+
+def _attended(directory: Path, bench: Bench, store: Store, lines: Path) -> Iterator[Row]:
+    """Yield what those use who look after the store, and how soon a run goes on through them."""
+    beside = f"beside {bench.size.waiting:,} executions that wait"
+    for who, command in {
+        "`kitaru up`": ["up"],
+        "a worker": ["worker", "benchmarks.asking"],
+    }.items():
+        with attending(directory, *command) as process:
+            bound = _MOST_BYTES if command == ["up"] else None
+            yield from at_rest(process.pid, bench, f"{who} {beside}", most_bytes=bound)
+            answers = [
+                _answered_here(store, wait, lines)
+                for wait in _some_waits(store, min(_ANSWERS, bench.size.rounds))
+            ]
+        yield Row(
+            number="P8",
+            work=f"an answer, to the next line through {who} alone",
+            at_most=1.0,
+            figures={KITARU: Figure(answers)},
+        )
 
 
 def at_rest(pid: int, bench: Bench, who: str, *, most_bytes: float | None = None) -> list[Row]:

@@ -46,7 +46,7 @@ def test_everyone_has_a_turn_though_others_have_left_much_to_do(
     away = [waiting(store, until=NOW) for _ in range(25)]
     back: list[str] = []
     for exec_id in away:
-        watcher.bring_back(exec_id, lambda exec_id=exec_id: back.append(exec_id))
+        watcher.bring_back(exec_id, back.append)
     for _ in range(30):
         create(store, created_at=1)
 
@@ -64,7 +64,7 @@ def test_answered_executions_come_back_at_the_first_look(
     away = [waiting(store, until=NOW if number == 17 else NOW * 2) for number in range(25)]
     back: list[str] = []
     for exec_id in away:
-        watcher.bring_back(exec_id, lambda exec_id=exec_id: back.append(exec_id))
+        watcher.bring_back(exec_id, back.append)
 
     watcher.look()
 
@@ -78,14 +78,14 @@ def test_process_remembers_no_more_than_so_many(
     away = [waiting(store) for _ in range(5)]
 
     for exec_id in away:
-        watcher.bring_back(exec_id, lambda: None)
+        watcher.bring_back(exec_id, lambda _: None)
 
     assert [watcher.expects(exec_id) for exec_id in away] == [False, False, True, True, True]
 
 
 def test_executions_that_are_over_are_forgotten(store: Store, watcher: Watcher) -> None:
     exec_id = waiting(store)
-    watcher.bring_back(exec_id, lambda: None)
+    watcher.bring_back(exec_id, lambda _: None)
     store.request_cancel(exec_id, by="me", now=NOW)
 
     watcher.look()

@@ -34,8 +34,8 @@ class Dispatcher:
     store: Store
     clock: Clock
     stack: Stack
-    interval_seconds: float = 0.5
-    grace_seconds: float = 0.5
+    interval_seconds: float = 0.2
+    grace_seconds: float = 0.35
     retry_seconds: float = 10.0
     most: int = 4
     name: str = "dispatcher"

@@ -28,9 +28,9 @@ _LIVE_SECONDS = 0.05
 _AWAY_SECONDS = 0.25
 _BROKEN_SECONDS = 2.0
 _BATCH = 1000  # executions that are asked for at once
-# Of executions that have left, a process remembers as many as cost it a few megabytes. Beyond that the
+# Of executions that have left, a process remembers as many as cost it some megabytes. Beyond that the
 # oldest are left to attendants and workers.
-_MOST_AWAY = 10_000
+_MOST_AWAY = 50_000
 
 Closed = concurrent.futures.Future[None]
 
@@ -48,7 +48,7 @@ class Watcher:
         self._clock = clock
         self._lock = threading.Lock()
         self._live: dict[tuple[str, str], tuple[Run, Closed]] = {}
-        self._away: dict[str, Callable[[], None]] = {}
+        self._away: dict[str, Callable[[str], None]] = {}
         self._thread: threading.Thread | None = None
         self._look = threading.Event()
         self._stopped = False
@@ -82,8 +82,8 @@ class Watcher:
         for closed in found:
             _settle(closed)
 
-    def bring_back(self, exec_id: str, go_on: Callable[[], None]) -> None:
-        """Call `go_on` once an execution that has left this process may go on."""
+    def bring_back(self, exec_id: str, go_on: Callable[[str], None]) -> None:
+        """Call `go_on` with the id once an execution that has left this process may go on."""
         with self._lock:
             self._away.pop(exec_id, None)
             while len(self._away) >= _MOST_AWAY:
@@ -183,7 +183,7 @@ class Watcher:
             if go_on is None:
                 continue
             try:
-                go_on()
+                go_on(exec_id)
             except Exception:
                 # It is tried again: the store, most likely, could not be reached.
                 logger.warning("execution %s could not be continued yet", exec_id, exc_info=True)

@@ -108,6 +108,7 @@ class LocalRunner:
             keeps_stacks=keeps_stacks,
         )
         self._attendants: tuple[Attendant, ...] = ()
+        self._go_on: functools.partial[None] | None = None
         self._closing = threading.Event()
         # As many as there are flows: a flow may wait for another.
         self._threads = Pool(sys.maxsize, name="kitaru-flow")
@@ -278,19 +279,20 @@ class LocalRunner:
             local.observation.failed(outcome.failure)
         comes_back = self.services.keeps_stacks and not interrupt.was_interrupted()
         if outcome.status is ExecutionStatus.WAITING and comes_back:
-            # Bound to what going on takes, not to the run: one that waits for months holds no journal.
-            go_on = functools.partial(
-                self._bring_back, local.exec_id, local.code, local.on_divergence, local.run.loop
-            )
-            self.services.watcher.bring_back(local.exec_id, go_on)
+            # Bound to what going on takes, not to the run: one that waits for months holds no journal, and
+            # thousands of one flow share what they need.
+            needed = (local.code, local.on_divergence, local.run.loop)
+            if self._go_on is None or self._go_on.args != needed:
+                self._go_on = functools.partial(self._bring_back, *needed)
+            self.services.watcher.bring_back(local.exec_id, self._go_on)
         local.finished.set_result(outcome)
 
     def _bring_back(
         self,
-        exec_id: str,
         code: FlowCode,
         on_divergence: OnDivergence | None,
         loop: asyncio.AbstractEventLoop | None,
+        exec_id: str,
     ) -> None:
         """Go on here with an execution that has left while it waited, unless someone else does."""
         claimed = self.services.leases.take(exec_id)
