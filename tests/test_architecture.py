@@ -29,6 +29,7 @@ GROUND = frozenset(
         "retry",
         "retention",
         "faults",
+        "stopping",
         "code_ref",
     }
 )

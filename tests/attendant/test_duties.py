@@ -31,6 +31,7 @@ class Starts:
         self.started: list[str] = []
         self.running = 0
         self.broken = broken
+        self.killed: list[str] = []
 
     def launch(self, exec_id: str) -> int:
         if self.broken:
@@ -38,6 +39,10 @@ class Starts:
         self.started.append(exec_id)
         self.running += 1
         return len(self.started)
+
+    def take_killed(self) -> list[str]:
+        killed, self.killed = self.killed, []
+        return killed
 
     def count(self) -> int:
         return self.running
@@ -194,6 +199,20 @@ def test_dispatcher_tries_again_after_ever_longer_pauses(store: Store, clock: Fa
 
     assert at == [0, 10, 30, 70]
     assert set(stack.started) == {pending.id}
+
+
+def test_process_that_was_killed_before_its_claim_is_replaced_at_once_a_few_times(
+    store: Store, clock: FakeClock
+) -> None:
+    stack = Starts()
+    dispatcher = Dispatcher(store=store, clock=clock, stack=stack, grace_seconds=0.0)
+    pending = create(store)
+
+    for _ in range(10):
+        dispatcher.run_once()
+        stack.killed, stack.running = [pending.id], 0
+
+    assert stack.started == [pending.id] * 5
 
 
 def test_dispatcher_starts_no_more_processes_than_it_may(store: Store, clock: FakeClock) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 import threading
-from types import FrameType
 
 from kitaru import settings
 from kitaru.attendant.serving import attend
 from kitaru.errors import KitaruError
+from kitaru.stopping import on_stop_signals
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,13 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    on_stop_signals(stop.set)
     try:
         attend(settings.current(), stop, log=given.log)
     except KitaruError as error:

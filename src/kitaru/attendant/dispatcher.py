@@ -48,6 +48,8 @@ class Dispatcher:
         """
         now = self.clock.now()
         self._forget_the_dead(now)
+        for exec_id in self.stack.take_killed():
+            self.store.hasten_launch(exec_id, now=now)
         free = self.most - self.stack.count()
         if free <= 0:
             return False

@@ -20,6 +20,7 @@ def configure(
     allow_pickle: bool | None = None,
     max_workers: int | None = None,
     capture_logs: bool | None = None,
+    attendant: bool | None = None,
 ) -> KitaruConfig:
     """Set what flows of this process use from now on, and return all settings.
 
@@ -40,5 +41,6 @@ def configure(
         "allow_pickle": allow_pickle,
         "max_workers": max_workers,
         "capture_logs": capture_logs,
+        "attendant": attendant,
     }
     return settings.override(**{name: value for name, value in given.items() if value is not None})

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from types import FrameType
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from kitaru import settings
 from kitaru.cli.output import OutputFormat, print_item, print_note, print_text
+from kitaru.stopping import on_stop_signals
 
 
 def up(
@@ -39,13 +38,7 @@ def up(
         return
     log_to_stderr()
     stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    on_stop_signals(stop.set)
     serving.attend(
         present,
         stop,

@@ -24,6 +24,10 @@ class Stack(Protocol):
         """
         ...
 
+    def take_killed(self) -> list[str]:
+        """Return the executions whose processes were killed from outside, each once for each process."""
+        ...
+
     def count(self) -> int:
         """Return how many processes that were started through this object still run."""
         ...

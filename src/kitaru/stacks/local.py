@@ -26,7 +26,8 @@ class LocalStack:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._killed: list[str] = []
 
     def launch(self, exec_id: str) -> int:
         log = runner_log(self._settings, exec_id)
@@ -39,13 +40,25 @@ class LocalStack:
             )
             raise KitaruBackendError(message) from error
         with self._lock:
-            self._processes.append(process)
+            self._processes.append((exec_id, process))
         return process.pid
+
+    def take_killed(self) -> list[str]:
+        with self._lock:
+            self._look()
+            killed, self._killed = self._killed, []
+            return killed
 
     def count(self) -> int:
         with self._lock:
-            self._processes = [process for process in self._processes if process.poll() is None]
+            self._look()
             return len(self._processes)
+
+    def _look(self) -> None:
+        ended = [(one, process) for one, process in self._processes if process.poll() is not None]
+        # A negative exit code is the signal that has ended it, where there are signals.
+        self._killed += [exec_id for exec_id, process in ended if process.returncode < 0]
+        self._processes = [entry for entry in self._processes if entry not in ended]
 
 
 def runner_log(settings: Settings, exec_id: str) -> Path:

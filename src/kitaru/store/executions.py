@@ -82,7 +82,7 @@ def request_cancel(session: Session, exec_id: str, by: str, now: int) -> Executi
 def delete_execution(session: Session, exec_id: str) -> None:
     """Remove an execution and its descendants, all of them and its ancestors finished."""
     _status(session, exec_id)
-    unfinished = session.row("find_unfinished_in_tree", exec_id)
+    unfinished = find_unfinished_member(session, exec_id)
     if unfinished is not None:
         found, status = unfinished
         if found == exec_id:
@@ -100,7 +100,7 @@ def delete_execution(session: Session, exec_id: str) -> None:
             f" may need it to go on. Cancel that with `kitaru executions cancel {found}`, or wait for it."
         )
         raise KitaruStateError(message)
-    replay = session.row("find_unfinished_replay", exec_id)
+    replay = find_unfinished_replay(session, exec_id)
     if replay is not None:
         found, status, origin = replay
         message = (
@@ -108,7 +108,24 @@ def delete_execution(session: Session, exec_id: str) -> None:
             f" which may read it. Cancel that with `kitaru executions cancel {found}`, or wait for it."
         )
         raise KitaruStateError(message)
-    session.run("delete_tree", exec_id)
+    delete_tree(session, exec_id)
+
+
+def find_unfinished_member(session: Session, exec_id: str) -> tuple[str, str] | None:
+    """Return which of an execution and its descendants is not over, and where that one stands."""
+    row = session.row("find_unfinished_in_tree", exec_id)
+    return None if row is None else (row[0], row[1])
+
+
+def find_unfinished_replay(session: Session, exec_id: str) -> tuple[str, str, str] | None:
+    """Return a replay that may still read an execution, where it stands, and what it replays."""
+    row = session.row("find_unfinished_replay", exec_id)
+    return None if row is None else (row[0], row[1], row[2])
+
+
+def delete_tree(session: Session, exec_id: str) -> int:
+    """Remove an execution and its descendants with all their rows; return how many executions went."""
+    return session.run("delete_tree", exec_id)
 
 
 def get_statuses(session: Session, exec_ids: Sequence[str]) -> dict[str, ExecutionStatus]:
@@ -121,11 +138,17 @@ def _has_tag(session: Session) -> str:
     return session.statement("has_tag").text
 
 
-def _status(session: Session, exec_id: str) -> ExecutionStatus:
+def find_status(session: Session, exec_id: str) -> ExecutionStatus | None:
+    """Return where an execution stands, if there is one."""
     row = session.row("get_status", exec_id)
-    if row is None:
+    return None if row is None else ExecutionStatus(row[0])
+
+
+def _status(session: Session, exec_id: str) -> ExecutionStatus:
+    found = find_status(session, exec_id)
+    if found is None:
         raise _unknown(exec_id)
-    return ExecutionStatus(row[0])
+    return found
 
 
 def _unknown(exec_id: str) -> KitaruNotFoundError:

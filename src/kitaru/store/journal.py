@@ -28,7 +28,12 @@ from kitaru.model import (
 )
 from kitaru.store.database import Session
 from kitaru.store.execution_rows import created_execution, execution_to_row
-from kitaru.store.executions import find_execution, find_holder_of_key, reopen_calls
+from kitaru.store.executions import (
+    find_execution,
+    find_holder_of_key,
+    find_status,
+    reopen_calls,
+)
 from kitaru.store.log_rows import RECORD_EVENT, event_to_row
 from kitaru.store.queries import Row
 from kitaru.store.rows import (
@@ -160,7 +165,7 @@ class _Batch:
 
     def _is_orphan(self, new: NewExecution) -> bool:
         """Whether a replay has been created already; it must not be, if what it replays is gone."""
-        if new.origin_id is None or self._session.row("get_status", new.origin_id) is not None:
+        if new.origin_id is None or find_status(self._session, new.origin_id) is not None:
             return False
         # The origin was there when its record was read. The blobs that it named may go at any moment.
         if _find_existing(self._session, new) is not None:

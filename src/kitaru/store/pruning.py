@@ -22,6 +22,11 @@ from kitaru.retention import (
 )
 from kitaru.statuses import ExecutionStatus
 from kitaru.store.database import Session
+from kitaru.store.executions import (
+    delete_tree,
+    find_unfinished_member,
+    find_unfinished_replay,
+)
 
 # Sorts after every key that an execution has.
 _LAST = (2**62, "")
@@ -134,7 +139,7 @@ def prune_executions(
             # So that the one big transaction of this tree has nothing in it that could go before.
             _trim(session, exec_id, most_rows)
             return PruneStep(tuple(pruned), left, tuple(skipped))
-        pruned.append((found, session.run("delete_tree", exec_id)))
+        pruned.append((found, delete_tree(session, exec_id)))
         rows += told + calls
     if pruned:
         fault("prune.inside")
@@ -162,9 +167,9 @@ def _find_if_prunable(
         and ended_at < rule.ended_before(now)
         and rule.covers(flow)
     )
-    if not is_fitting or session.row("find_unfinished_in_tree", exec_id) is not None:
+    if not is_fitting or find_unfinished_member(session, exec_id) is not None:
         return None
-    if session.row("find_unfinished_replay", exec_id) is not None:
+    if find_unfinished_replay(session, exec_id) is not None:
         return None
     return Prunable(exec_id, project, flow, ExecutionStatus(status))
 

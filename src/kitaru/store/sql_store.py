@@ -153,6 +153,9 @@ class SqlStore(SqlPruning):
             lambda session: attendance.reserve_launch(session, exec_id, now, pause)
         )
 
+    def hasten_launch(self, exec_id: str, *, now: int) -> None:
+        self._database.write(lambda session: attendance.hasten_launch(session, exec_id, now))
+
     def reserve_launches(
         self, *, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
     ) -> list[str]:

@@ -8,10 +8,10 @@ import sys
 from kitaru import settings
 from kitaru.errors import KitaruError
 from kitaru.model import ExecutionStatus
+from kitaru.stopping import on_stop_signals
 from kitaru.worker import interrupt
 from kitaru.worker.resuming import run_once
 from kitaru.worker.runners import local_runner
-from kitaru.worker.serving import stop_on_signals
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         runner = local_runner(settings.current(), keeps_stacks=False)
         interrupt.disown()
-        stop_on_signals(runner.release_all)
+        on_stop_signals(runner.release_all)
         execution = run_once(given.once)
     except KitaruError as error:
         sys.stderr.write(f"Error: {error}\n")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 from kitaru import settings
 from kitaru.errors import KitaruUsageError
 from kitaru.settings_rules import check_stack
+from kitaru.stopping import on_stop_signals
 from kitaru.worker import interrupt
 from kitaru.worker.flow_table import load_flows
 from kitaru.worker.runners import local_runner
@@ -59,25 +56,6 @@ def serve(
         runner, flows, stack=served, concurrency=concurrency, drain_seconds=drain_seconds
     )
     interrupt.disown()
-    stop_on_signals(worker.stop)
+    on_stop_signals(worker.stop)
     ready(flows.names if flows is not None else ())
     worker.serve()
-
-
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first SIGTERM or Ctrl-C; the second ends the process at once."""
-    asked = False
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del frame
-        nonlocal asked
-        if asked:
-            # Whoever looks finds a dead process and takes its executions back.
-            sys.stderr.write("Kitaru: ending now. What is recorded stays recorded.\n")
-            sys.stderr.flush()
-            os._exit(128 + number)
-        asked = True
-        stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)

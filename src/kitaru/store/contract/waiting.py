@@ -119,6 +119,13 @@ class Attendance(Protocol):
         """
         ...
 
+    def hasten_launch(self, exec_id: str, *, now: int) -> None:
+        """Let the next launch be reserved at once, because the process of the last one was killed.
+
+        Only the first few times: something may kill every process that is started for it.
+        """
+        ...
+
     def reserve_launches(
         self, *, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
     ) -> list[str]:

@@ -39,26 +39,3 @@ LIMIT :limit;
 SELECT DISTINCT lease_owner
 FROM execution
 WHERE status = 'running';
-
--- name: announce_worker(owner, project, stack, code_refs, concurrency, running, started_at, seen_at)!
--- Say that a worker is there.
-INSERT INTO worker (owner, project, stack, code_refs, concurrency, running, started_at, seen_at)
-VALUES (:owner, :project, :stack, :code_refs, :concurrency, :running, :started_at, :seen_at)
-ON CONFLICT (owner) DO UPDATE
-SET
-    project = excluded.project,
-    stack = excluded.stack,
-    code_refs = excluded.code_refs,
-    concurrency = excluded.concurrency,
-    running = excluded.running,
-    seen_at = excluded.seen_at;
-
--- name: list_workers()
--- Which workers there are, the oldest first.
-SELECT owner, project, stack, code_refs, concurrency, running, started_at, seen_at
-FROM worker
-ORDER BY started_at, owner;
-
--- name: forget_worker(owner)*!
--- A worker that has left.
-DELETE FROM worker WHERE owner = :owner;

@@ -20,12 +20,6 @@ WHERE status = 'pending'
     )
 LIMIT 1;
 
--- name: reserve_launch(now, pause, exec_id)!
--- The same for one execution whose answer or moment has just come.
-UPDATE execution
-SET launches = launches + 1, launch_after = :now + :pause * (1 << min(launches, 6))
-WHERE id = :exec_id AND status = 'pending' AND (launch_after IS NULL OR launch_after <= :now);
-
 -- name: reserve_launches(now, due, stack, seen_since, pause, limit)
 -- Executions that nobody has taken up and no worker serves, for one attendant to start a process for; each
 -- time none takes it, the next one waits twice as long.
