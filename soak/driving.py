@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from kitaru import KitaruClient, KitaruNotFoundError, KitaruStateError, settings, worker
@@ -137,14 +138,15 @@ class Driver:
 
     def _upkeep(self) -> None:
         finished = self._recorder.note_finished()
-        before = now() - round(self._plan.keep_seconds * 1e6)
+        keep = timedelta(seconds=self._plan.keep_seconds)
+        before = now() - keep // timedelta(microseconds=1)
         old = [
             execution.id
             for execution in finished
             if execution.parent_id is None and (execution.ended_at or 0) < before
         ]
         if old:
-            self._book.add(PRUNED, exec_ids=prune(self._client, old))
+            self._book.add(PRUNED, exec_ids=prune(self._client, old, keep))
         unfinished = self._recorder.store.list_unfinished(limit=_MOST_UNFINISHED)
         self._is_full = len(unfinished) >= _MOST_UNFINISHED
 

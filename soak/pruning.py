@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from kitaru import KitaruClient
-from kitaru.errors import KitaruNotFoundError, KitaruStateError
+from kitaru.errors import KitaruNotFoundError
+from kitaru.retention import RetentionRule
 
-# Deleting an execution leaves its large values; the folder is judged once something takes them away.
-REMOVES_LARGE_VALUES = False
+# Longer than any body of the mix takes, so that blobs come and go while workers put them.
+_GRACE = timedelta(seconds=30)
 
 
-def prune(client: KitaruClient, exec_ids: Sequence[str]) -> list[str]:
-    """Remove finished executions with their children; return those that are gone.
+def prune(client: KitaruClient, exec_ids: Sequence[str], keep: timedelta) -> list[str]:
+    """Remove what ended longer ago than `keep`; return which of these executions are gone.
 
     What an unfinished execution still needs is left for another time.
     """
-    pruned: list[str] = []
-    for exec_id in exec_ids:
-        try:
-            client.executions.delete(exec_id)
-        except KitaruStateError:
-            continue
-        except KitaruNotFoundError:
-            pass
-        pruned.append(exec_id)
-    return pruned
+    client.upkeep.prune([RetentionRule(older_than=keep)], grace=_GRACE)
+    return [exec_id for exec_id in exec_ids if _is_gone(client, exec_id)]
+
+
+def _is_gone(client: KitaruClient, exec_id: str) -> bool:
+    try:
+        client.executions.get(exec_id)
+    except KitaruNotFoundError:
+        return True
+    return False

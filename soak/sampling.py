@@ -13,7 +13,6 @@ import psutil
 
 from soak.book import SAMPLES, Book, Line
 from soak.fleet import ATTENDANT, PERSON, SPARED_WORKER, Fleet
-from soak.pruning import REMOVES_LARGE_VALUES
 
 _MIB = 1024 * 1024
 _SURVIVORS = (SPARED_WORKER, ATTENDANT, PERSON)
@@ -63,7 +62,7 @@ def growth(samples: Sequence[Line]) -> Iterator[tuple[str, float, float, bool | 
         if first is None or last is None:
             continue
         what = name.partition(": ")[2]
-        is_judged = is_long and what in _ALLOWED and (what != "blobs" or REMOVES_LARGE_VALUES)
+        is_judged = is_long and what in _ALLOWED
         factor, more = _ALLOWED.get(what, (1.0, 0.0))
         yield name, first, last, last <= first * factor + more if is_judged else None
 
