@@ -28,6 +28,8 @@ def watcher(store: Store, monkeypatch: pytest.MonkeyPatch) -> Watcher:
     """Return one that looks only when it is told to."""
     made = Watcher(store, FakeClock(to_datetime(NOW)))
     monkeypatch.setattr(made, "_start", lambda: None)
+    monkeypatch.setattr(watching, "_AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "_FORGET_SECONDS", 0.0)
     return made
 
 

@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 _LIVE_SECONDS = 0.05
 # And by a process that the execution has left.
 _AWAY_SECONDS = 0.25
+# What others have finished is forgotten in turns.
+_FORGET_SECONDS = 2.0
 _BROKEN_SECONDS = 2.0
 _BATCH = 1000  # executions that are asked for at once
 # Of executions that have left, a process remembers as many as cost it some megabytes. Beyond that the
@@ -54,6 +57,8 @@ class Watcher:
         self._stopped = False
         self._is_broken = False
         self._turn = 0
+        self._away_due_at = float("-inf")
+        self._forget_due_at = float("-inf")
 
     def watch(self, run: Run, position: str) -> Closed:
         """Return a future that is done when a run should look at its wait again."""
@@ -149,7 +154,10 @@ class Watcher:
         for key, (_, closed) in live:
             if key in over:
                 _settle(closed)
-        if has_away:
+        # However quickly a flow that stands here is looked after, those that have left can wait a moment.
+        now = time.monotonic()
+        if has_away and now >= self._away_due_at:
+            self._away_due_at = now + _AWAY_SECONDS * 0.9
             self._continue()
 
     def _find_over(self, parked: set[str], live: list[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -171,12 +179,13 @@ class Watcher:
         return over
 
     def _continue(self) -> None:
-        window = self._next_away()
         now = self._clock.now()
         pending = self._store.find_pending_ids(now=now, limit=_BATCH)
         if len(pending) == _BATCH:
             # Others have left so much to be done that ours may stand behind it.
-            pending += self._store.find_pending_ids(now=now, limit=_BATCH, exec_ids=window)
+            pending += self._store.find_pending_ids(
+                now=now, limit=_BATCH, exec_ids=self._next_away()
+            )
         for exec_id in pending:
             with self._lock:
                 go_on = self._away.pop(exec_id, None)
@@ -189,6 +198,12 @@ class Watcher:
                 logger.warning("execution %s could not be continued yet", exec_id, exc_info=True)
                 with self._lock:
                     self._away.setdefault(exec_id, go_on)
+        if time.monotonic() >= self._forget_due_at:
+            self._forget_due_at = time.monotonic() + _FORGET_SECONDS
+            self._forget_finished()
+
+    def _forget_finished(self) -> None:
+        window = self._next_away()
         statuses = self._store.get_statuses(window)
         with self._lock:
             for exec_id in window:

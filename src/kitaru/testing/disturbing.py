@@ -29,6 +29,8 @@ class Disturbance:
         """Raise an `AssertionError` if a run does not stand what it is to go through."""
         from kitaru.testing.trials import stand_trial
 
+        __tracebackhide__ = True  # pytest shows the test's own line
+
         stand_trial(running, self)
 
 

@@ -142,6 +142,7 @@ def run_flow(
     """
     from kitaru.authoring.flow import Flow
 
+    __tracebackhide__ = True  # pytest shows the test's own line
     if not isinstance(flow, Flow):
         message = f"expected a flow, a function with `@flow`, got: {flow!r}"
         raise KitaruUsageError(message)
