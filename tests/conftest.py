@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ os.environ["KITARU_CONFIG_PATH"] = str(Path(os.devnull) / "ask-for-the-fixture-c
 
 # Attendants inside the processes of tests would take up what those have left behind on purpose.
 os.environ["KITARU_ATTENDANT"] = "false"
+
+# A job in the background of a script has it ignored, and so would all the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GRACE_SECONDS = 5.0  # a thread that has done its work still needs a moment to end
 _SERVANTS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")

@@ -11,6 +11,15 @@ WORKER_SILENCE = 10 * MICROSECONDS
 """A worker not seen for so many microseconds is not counted on; it says every 2 s that it is there."""
 
 
+NO_CODE = "no code"
+"""Why an execution was given back that a worker cannot run with the code it has; others may."""
+
+
+def code_key(root: str, ref: str) -> str:
+    """Return one word for an execution's code: two folders may each have a `flows:release`."""
+    return f"{root}|{ref}"
+
+
 @record
 class ClaimFilter:
     """Which pending executions a claim may win; None leaves a field open.
@@ -18,13 +27,13 @@ class ClaimFilter:
     Attributes:
         project: Only of this project.
         stack: Only of this stack.
-        code_refs: Only of flows whose code these references name.
+        code_keys: Only of flows whose code these keys name; see `code_key`.
         besides: Not these executions, by id.
     """
 
     project: str | None = None
     stack: str | None = None
-    code_refs: Sequence[str] | None = None
+    code_keys: Sequence[str] | None = None
     besides: Sequence[str] = ()
 
 
@@ -34,7 +43,7 @@ class WorkerRecord:
 
     Attributes:
         owner: The process, as its leases name it.
-        code_refs: The flows that it has; None if it looks for the code of whatever it finds.
+        code_keys: The code that it has, by `code_key`.
         concurrency: How many executions it runs at once.
         running: How many it ran when it was last seen.
         seen_at: When it last said that it is there.
@@ -43,7 +52,7 @@ class WorkerRecord:
     owner: str
     project: str
     stack: str
-    code_refs: tuple[str, ...] | None
+    code_keys: tuple[str, ...]
     concurrency: int
     running: int
     started_at: int
@@ -58,5 +67,5 @@ class WorkerRecord:
         return (
             self.project == execution.project
             and self.stack == execution.stack
-            and (self.code_refs is None or execution.code_ref in self.code_refs)
+            and code_key(execution.code_root, execution.code_ref) in self.code_keys
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -25,7 +26,8 @@ def on_stop_signals(stop: Callable[[], None]) -> None:
             sys.stderr.flush()
             os._exit(128 + number)
         asked = True
-        stop()
+        # Not here: this thread may hold the very lock that `stop` needs.
+        _thread.start_new_thread(stop, ())
 
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -13,7 +13,8 @@ import pytest
 from kitaru.attendant import Dispatcher, Expiry, Reaper, Timers
 from kitaru.engine.owner import current_owner
 from kitaru.errors import KitaruBackendError
-from kitaru.model import Claim, ExecutionStatus, Outcome, WaitStatus
+from kitaru.fleet import NO_CODE
+from kitaru.model import Claim, ExecutionRecord, ExecutionStatus, Outcome, WaitStatus
 from kitaru.store import Store, open_store
 from kitaru.testing import FakeClock
 from tests.store.records import LEASE, NOW, commit_one, create, entry, question, run, timer
@@ -33,10 +34,10 @@ class Starts:
         self.broken = broken
         self.killed: list[str] = []
 
-    def launch(self, exec_id: str) -> int:
+    def launch(self, execution: ExecutionRecord) -> int:
         if self.broken:
             raise KitaruBackendError("no more processes")
-        self.started.append(exec_id)
+        self.started.append(execution.id)
         self.running += 1
         return len(self.started)
 
@@ -75,6 +76,14 @@ def asking(store: Store, *, until: int) -> str:
     return execution.id
 
 
+def past_its_patience(reaper: Reaper, clock: FakeClock) -> None:
+    """Have a reaper begin, and go on until it trusts expired leases."""
+    for _ in range(4):
+        reaper.run_once()
+        clock.advance(1.0)
+    reaper.run_once()
+
+
 def dead_owner() -> str:
     """Return a process of this machine that has just ended, as its leases name it."""
     mine = current_owner()
@@ -101,7 +110,7 @@ def test_reaper_takes_back_what_nobody_has_renewed_but_its_own(
     lost = owned_by(store, "elsewhere/1/1.0/x", expires_at=NOW - 1)
     mine = owned_by(store, str(current_owner()), expires_at=NOW - 1)
 
-    Reaper(store=store, clock=clock).run_once()
+    past_its_patience(Reaper(store=store, clock=clock, held=lambda: [mine]), clock)
 
     assert (status(store, lost), status(store, mine)) == (S.PENDING, S.RUNNING)
 
@@ -109,10 +118,45 @@ def test_reaper_takes_back_what_nobody_has_renewed_but_its_own(
 def test_reaper_says_that_there_is_more_after_a_full_batch(store: Store, clock: FakeClock) -> None:
     for _ in range(3):
         owned_by(store, "elsewhere/1/1.0/x", expires_at=NOW - 1)
-    reaper = Reaper(store=store, clock=clock, batch=2)
+    reaper = Reaper(store=store, clock=clock, batch=2, patience_seconds=0.0)
 
     assert [reaper.run_once(), reaper.run_once()] == [True, False]
     assert store.list_running() == []
+
+
+def test_reaper_that_has_just_begun_gives_runners_time_to_renew(
+    store: Store, clock: FakeClock
+) -> None:
+    silent = owned_by(store, "elsewhere/1/1.0/x", expires_at=NOW - 1)
+    gone = owned_by(store, dead_owner())
+
+    Reaper(store=store, clock=clock).run_once()
+
+    assert (status(store, silent), status(store, gone)) == (S.RUNNING, S.PENDING)
+
+
+def test_dispatcher_of_one_project_leaves_the_others(store: Store, clock: FakeClock) -> None:
+    stack = Starts()
+    create(store, project="other")
+    own = create(store)
+
+    Dispatcher(
+        store=store, clock=clock, stack=stack, project="default", grace_seconds=0.0
+    ).run_once()
+
+    assert stack.started == [own.id]
+
+
+def test_process_is_started_for_what_a_worker_cannot_run(store: Store, clock: FakeClock) -> None:
+    stack = Starts()
+    store.announce_worker(worker())
+    given_back = run(store)
+    outcome = Outcome(status=S.PENDING, reason=NO_CODE, runnable_at=NOW)
+    commit_one(store, entry(given_back, outcome=outcome))
+
+    Dispatcher(store=store, clock=clock, stack=stack, grace_seconds=0.0).run_once()
+
+    assert stack.started == [given_back.id]
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
@@ -120,7 +164,7 @@ def test_reaper_gives_runners_time_to_renew_after_a_pause(
     store: Store, clock: FakeClock, jump: float
 ) -> None:
     reaper = Reaper(store=store, clock=clock)
-    reaper.run_once()
+    past_its_patience(reaper, clock)
     clock.advance(jump)
     exec_id = owned_by(store, "elsewhere/1/1.0/x", expires_at=clock.now() - 1)
     gone = owned_by(store, dead_owner())
@@ -236,7 +280,7 @@ def test_dispatcher_leaves_to_a_worker_what_it_serves_until_the_worker_is_gone(
     dispatcher = Dispatcher(store=store, clock=clock, stack=stack, grace_seconds=0.0)
     pending = create(store)
     store.announce_worker(worker())
-    store.announce_worker(worker(dead_owner(), code_refs=("flows:other",)))
+    store.announce_worker(worker(dead_owner(), code_keys=("/src|flows:other",)))
 
     dispatcher.run_once()
     while_it_lives = list(stack.started)
@@ -276,7 +320,7 @@ def test_two_attendants_do_nothing_twice(store: Store, store_url: str, clock: Fa
         try:
             duties = (
                 Timers(store=mine, clock=clock, batch=7),
-                Reaper(store=mine, clock=clock, batch=7),
+                Reaper(store=mine, clock=clock, batch=7, patience_seconds=0.0),
                 Dispatcher(store=mine, clock=clock, stack=stack, grace_seconds=0.0, most=7),
             )
             barrier.wait()

@@ -15,10 +15,11 @@ import pytest
 from kitaru import settings
 from kitaru.attendant.instance import Instance, find_instance, instance_file, only_instance
 from kitaru.attendant.serving import attend, start_in_background, stop_instance
+from kitaru.engine.owner import current_owner
 from kitaru.errors import KitaruBackendError, KitaruStateError
 
 PATIENCE_SECONDS = 30
-ME = Instance(pid=os.getpid(), started_at=5, log=None)
+ME = Instance(owner=str(current_owner()), pid=os.getpid(), started_at=5, log=None)
 
 
 def test_instance_is_found_while_it_lasts(config_dir: Path) -> None:
@@ -129,3 +130,14 @@ def test_attendant_that_cannot_begin_says_why(config_dir: Path) -> None:
 
     assert process.returncode == 1
     assert process.stderr.startswith("Error: ")
+
+
+def test_attendant_of_another_machine_is_not_stopped_from_here(config_dir: Path) -> None:
+    present = settings.current()
+    elsewhere = Instance(owner="far/1/1.0/x", pid=os.getpid(), started_at=5)
+
+    with (
+        only_instance(present, elsewhere),
+        pytest.raises(KitaruBackendError, match="another machine or container"),
+    ):
+        stop_instance(present)

@@ -13,7 +13,7 @@ from kitaru.errors import (
     KitaruStateError,
     KitaruUsageError,
 )
-from kitaru.fleet import WorkerRecord
+from kitaru.fleet import WorkerRecord, code_key
 from kitaru.model import CallKind, CallStatus, Claim, MetadataRecord, Outcome
 from kitaru.model import ExecutionStatus as Status
 from kitaru.store import Store
@@ -434,7 +434,7 @@ def test_what_a_worker_will_take_up_is_not_interrupted_but_what_is_held_is(
             owner="far/1/1.0/x",
             project=record.project,
             stack=record.stack,
-            code_refs=None,
+            code_keys=(code_key(record.code_root, record.code_ref),),
             concurrency=2,
             running=2,
             started_at=now,

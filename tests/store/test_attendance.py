@@ -29,7 +29,7 @@ def worker(owner: str = "worker-1", **fields: Any) -> WorkerRecord:
     given: dict[str, Any] = {
         "project": "default",
         "stack": "local",
-        "code_refs": ("flows:research",),
+        "code_keys": ("/src|flows:research",),
         "concurrency": 4,
         "running": 1,
         "started_at": NOW,
@@ -50,6 +50,7 @@ def hold(store: Store) -> ExecutionRecord:
 def launches(store: Store, now: int = NOW, limit: int = 9, **fields: Any) -> list[str]:
     given: dict[str, Any] = {
         "due": now,
+        "project": None,
         "stack": "local",
         "seen_since": now - 10 * SECOND,
         "pause": PAUSE,
@@ -63,8 +64,9 @@ def launches(store: Store, now: int = NOW, limit: int = 9, **fields: Any) -> lis
     [
         ClaimFilter(project="other"),
         ClaimFilter(stack="other"),
-        ClaimFilter(code_refs=["flows:other"]),
-        ClaimFilter(code_refs=[]),
+        ClaimFilter(code_keys=["/src|flows:other"]),
+        ClaimFilter(code_keys=["/elsewhere|flows:research"]),
+        ClaimFilter(code_keys=[]),
     ],
 )
 def test_claim_leaves_what_does_not_fit(store: Store, where: ClaimFilter) -> None:
@@ -76,7 +78,10 @@ def test_claim_leaves_what_does_not_fit(store: Store, where: ClaimFilter) -> Non
 def test_claim_wins_what_fits_and_is_not_left_out(store: Store) -> None:
     left, won = create(store), create(store)
     where = ClaimFilter(
-        project="default", stack="local", code_refs=["x:y", "flows:research"], besides=[left.id]
+        project="default",
+        stack="local",
+        code_keys=["/|x:y", "/src|flows:research"],
+        besides=[left.id],
     )
 
     claimed = store.claim_executions(claim(), now=NOW, limit=9, where=where)
@@ -90,7 +95,7 @@ def test_held_execution_is_claimed_by_name_only(store: Store) -> None:
     assert (held.status, held.held_at) == (S.PENDING, NOW)
     assert store.claim_executions(claim(), now=NOW, limit=9) == []
     assert store.find_pending_ids(now=NOW, limit=9) == []
-    assert store.find_pending_ids(now=NOW, limit=9, exec_ids=[held.id]) == [held.id]
+    assert store.find_pending_ids(now=NOW, limit=9, exec_ids=[held.id]) == []
     assert launches(store) == []
     [claimed] = store.claim_executions(claim(), now=NOW, limit=9, exec_ids=[held.id])
     assert (claimed.status, claimed.held_at) == (S.RUNNING, None)
@@ -115,7 +120,7 @@ def test_hold_of_a_cancelled_run_is_dropped(store: Store) -> None:
 
 def test_workers_are_listed_as_they_last_announced_themselves(store: Store) -> None:
     first = worker()
-    second = worker("worker-2", code_refs=None, started_at=NOW + 1)
+    second = worker("worker-2", code_keys=(), started_at=NOW + 1)
     later = replace(first, running=3, seen_at=NOW + 5)
 
     for record in (second, first, later):
@@ -161,8 +166,8 @@ def test_launches_are_reserved_for_the_longest_due(store: Store) -> None:
     ("record", "is_wanted"),
     [
         (worker(), False),
-        (worker(code_refs=None), False),
-        (worker(code_refs=("flows:other",)), True),
+        (worker(code_keys=("/elsewhere|flows:research",)), True),
+        (worker(code_keys=("/src|flows:other",)), True),
         (worker(project="other"), True),
         (worker(stack="other"), True),
         (worker(seen_at=NOW - 11 * SECOND), True),
@@ -191,8 +196,8 @@ def test_reap_is_bounded_and_spares_the_one_who_asks(store: Store) -> None:
     store.claim_executions(claim("me"), now=NOW, limit=1, exec_ids=[mine.id])
     later = NOW + 2 * LEASE
 
-    first = store.reap(now=later, dead_owners=(), spared="me", limit=2)
-    rest = store.reap(now=later, dead_owners=(), spared="me", limit=9)
+    first = store.reap(now=later, dead_owners=(), spared=[mine.id], limit=2)
+    rest = store.reap(now=later, dead_owners=(), spared=[mine.id], limit=9)
 
     reaped = {execution.id for execution in (*first, *rest)}
     assert (len(first), reaped) == (2, {execution.id for execution in others})
@@ -212,3 +217,30 @@ def test_due_waits_of_one_kind_are_ended_alone(store: Store) -> None:
     questions = store.wake_due(now=NOW + 1, limit=9, kind=WaitKind.INPUT)
 
     assert (timers, questions) == ([slept.id], [asked.id])
+
+
+def test_launches_of_one_project_only_are_reserved_if_that_is_asked_for(store: Store) -> None:
+    create(store, project="other")
+
+    assert launches(store, project="default") == []
+    assert len(launches(store, project="other")) == 1
+
+
+def test_those_that_no_process_was_started_for_come_first(store: Store) -> None:
+    hopeless = [create(store).id for _ in range(3)]
+    launches(store)
+    good = create(store)
+
+    assert launches(store, NOW + PAUSE, limit=2) == [good.id, hopeless[0]]
+
+
+def test_code_that_is_wanted_is_listed_once(store: Store) -> None:
+    create(store)
+    create(store)
+    create(store, code_root="/other")
+    create(store, project="other", code_ref="x:y")
+    hold(store)
+
+    found = store.list_pending_code(now=NOW, project="default", stack="local")
+
+    assert sorted(found) == [("/other", "flows:research"), ("/src", "flows:research")]

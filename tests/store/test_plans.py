@@ -31,6 +31,7 @@ SORTED = {
     "claim_by_id",
     "find_pending_by_id",
     "list_lease_owners",
+    "list_pending_code",
     "list_running",
     "list_unfinished",
     "list_workers",

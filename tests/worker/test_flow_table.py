@@ -43,12 +43,28 @@ def test_file_and_module_serve_each_other(tmp_path: Path, target: str) -> None:
     table = load_flows([target])
 
     assert table.names == ("first", "second-flow")
-    assert table.code_refs == (
-        f"{tmp_path}/served_flows.py:first",
-        f"{tmp_path}/served_flows.py:second",
-        "served_flows:first",
-        "served_flows:second",
-    )
+    for root, ref in (
+        (str(tmp_path), "served_flows:first"),
+        ("", f"{tmp_path}/served_flows.py:first"),
+        ("/elsewhere", f"{tmp_path}/served_flows.py:second"),
+    ):
+        found = table.find(root, ref)
+        assert found is not None
+        assert found.name in {"first", "second-flow"}
+    assert len(table.known) == 4
+
+
+@pytest.mark.parametrize("target", ["served_flows", "served_flows.py"])
+def test_module_of_that_name_in_another_folder_is_another_one(tmp_path: Path, target: str) -> None:
+    (tmp_path / "served_flows.py").write_text(FLOWS)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "served_flows.py").write_text(FLOWS)
+
+    table = load_flows([target])
+
+    assert table.find(str(other), "served_flows:first") is None
+    assert table.find("", "served_flows:first") is None or target == "served_flows"
 
 
 def test_flows_that_a_module_imports_are_served_as_what_they_are(tmp_path: Path) -> None:
@@ -58,7 +74,7 @@ def test_flows_that_a_module_imports_are_served_as_what_they_are(tmp_path: Path)
     table = load_flows(["all_flows"])
 
     assert table.names == ("first",)
-    assert "served_flows:first" in table.code_refs
+    assert table.find(str(tmp_path), "served_flows:first") is not None
 
 
 @pytest.mark.parametrize(

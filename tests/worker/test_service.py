@@ -19,6 +19,8 @@ from kitaru import checkpoint, flow, settings
 from kitaru.authoring.flow import Flow
 from kitaru.authoring.submission import submit_detached
 from kitaru.client import ExecutionStatus, KitaruClient
+from kitaru.code_ref import load_script
+from kitaru.fleet import NO_CODE, code_key
 from kitaru.model import ExecutionRecord
 from kitaru.worker import runners
 from kitaru.worker.flow_table import FlowTable
@@ -169,8 +171,8 @@ def test_no_more_than_the_concurrency_run_at_once() -> None:
         announced = at_work.runner.store.list_workers()
 
     assert (len(waiting), max(most), set(outcomes)) == (3, 2, {"completed"})
-    assert [(one.concurrency, one.code_refs) for one in announced] == [
-        (2, FlowTable([slow]).code_refs)
+    assert [(one.concurrency, one.code_keys) for one in announced] == [
+        (2, tuple(sorted(FlowTable([slow]).known)))
     ]
 
 
@@ -217,28 +219,75 @@ def test_only_its_own_flows_are_claimed() -> None:
     assert status(other) is ExecutionStatus.PENDING
 
 
-def test_execution_whose_code_is_gone_is_given_back_and_others_go_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_code_that_cannot_be_loaded_is_never_claimed_and_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = tmp_path / "vanishing.py"
-    file.write_text("from kitaru import flow\n\n@flow\ndef gone() -> int:\n    return 1\n")
-    from kitaru.code_ref import load_script
-
-    module = load_script(file)
-    bad, good = detach(module.gone), detach(quick, name="a")
-    file.unlink()
-    del sys.modules[module.__name__]
+    monkeypatch.chdir(tmp_path)
+    for name in ("good", "bad", "deadly"):
+        file = tmp_path / f"flows_{name}.py"
+        file.write_text("from kitaru import flow\n\n@flow\ndef run_it() -> int:\n    return 1\n")
+    modules = [load_script(tmp_path / f"flows_{name}.py") for name in ("bad", "deadly", "good")]
+    bad, deadly, good = [detach(module.run_it) for module in modules]
+    (tmp_path / "flows_bad.py").unlink()
+    (tmp_path / "flows_deadly.py").write_text("import os\n\nos._exit(7)\n")
+    for module in modules:
+        del sys.modules[module.__name__]
 
     with caplog.at_level(logging.WARNING, logger="kitaru.worker"), AtWork() as at_work:
         ended(good)
-        until(lambda: row(bad).epoch == 1 and status(bad) is ExecutionStatus.PENDING)
-        claimed_again = at_work.worker._claim(9)
+        served = set(at_work.worker._discovery.served)
 
-    assert (claimed_again, row(bad).epoch, row(bad).recoveries) == (0, 1, 0)
-    [told] = [record.getMessage() for record in caplog.records]
-    assert told.startswith(f"execution {bad} of flow gone cannot run here and is given back:")
-    assert "vanishing.py" in told
-    assert "a worker could not load its code" in KitaruClient().executions.why(bad).text
+    assert [(row(one).status, row(one).epoch) for one in (bad, deadly)] == [
+        (ExecutionStatus.PENDING, 0),
+        (ExecutionStatus.PENDING, 0),
+    ]
+    assert served == {code_key(row(good).code_root, row(good).code_ref)}
+    told = "\n".join(record.getMessage() for record in caplog.records)
+    assert "flows_bad.py" in told
+    assert "importing it ended the process (exit code 7)" in told
+
+
+def test_code_of_other_folders_is_left_to_processes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere.py").write_text(
+        "from kitaru import flow\n\n@flow\ndef run_it() -> int:\n    return 1\n"
+    )
+    module = load_script(tmp_path / "elsewhere.py")
+    exec_id = detach(module.run_it)
+
+    with AtWork() as at_work:
+        at_work.worker._discovery.look()
+        served = dict(at_work.worker._discovery.served)
+
+    assert (served, status(exec_id)) == ({}, ExecutionStatus.PENDING)
+
+
+def test_execution_that_does_not_fit_the_code_is_left_to_others_and_the_rest_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def renamed(new_name: str) -> str:
+        return new_name
+
+    renamed.__qualname__, renamed.__module__ = "quick", __name__
+    changed = flow(renamed)
+    bad = [detach(quick, name="a") for _ in range(40)]
+    good = detach(quick_async, name="b")
+
+    with (
+        caplog.at_level(logging.WARNING, logger="kitaru.worker"),
+        AtWork(changed, quick_async) as at_work,
+    ):
+        ended(good)
+        until(lambda: all(row(one).status_reason == NO_CODE for one in bad))
+        at_work.worker._turn()
+
+    assert {(row(one).status, row(one).epoch, row(one).recoveries) for one in bad} == {
+        (ExecutionStatus.PENDING, 1, 0)
+    }
+    why = KitaruClient().executions.why(bad[0])
+    assert "a worker could not run it with the code that it has" in why.text
+    assert "takes it up" not in why.text
 
 
 def test_stopping_worker_finishes_what_is_short() -> None:

@@ -49,12 +49,14 @@ class Attendant:
     def start(self) -> None:
         """Begin, in a thread of its own; nothing happens if it has begun."""
         with self._lock:
-            if self._thread is None:
-                self._stop = threading.Event()
-                self._thread = threading.Thread(
-                    target=self._attend, args=(self._stop,), name="kitaru-attendant", daemon=True
-                )
-                self._thread.start()
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._stop = threading.Event()
+            thread = threading.Thread(
+                target=self._attend, args=(self._stop,), name="kitaru-attendant", daemon=True
+            )
+            thread.start()
+            self._thread = thread
 
     def stop(self) -> None:
         """End after the batch at hand, and return once it is done."""

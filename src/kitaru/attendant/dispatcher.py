@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kitaru.clock import MICROSECONDS, Clock
 from kitaru.engine.owner import Owner
+from kitaru.errors import KitaruBackendError, KitaruNotFoundError
 from kitaru.fleet import WORKER_SILENCE, WorkerRecord
 from kitaru.stacks import Stack
 from kitaru.store.contract import Store
@@ -23,6 +24,7 @@ class Dispatcher:
 
     Attributes:
         stack: Where the processes run.
+        project: Only executions of this project; None for all.
         interval_seconds: How often to look.
         grace_seconds: How long whoever else is there has to take an execution up first: the process that it
             has left, a worker, the one who gave the answer.
@@ -34,10 +36,11 @@ class Dispatcher:
     store: Store
     clock: Clock
     stack: Stack
+    project: str | None = None
     interval_seconds: float = 0.2
     grace_seconds: float = 0.35
     retry_seconds: float = 10.0
-    most: int = 4
+    most: int = 16
     name: str = "dispatcher"
 
     def run_once(self) -> bool:
@@ -56,19 +59,30 @@ class Dispatcher:
         reserved = self.store.reserve_launches(
             now=now,
             due=now - _micros(self.grace_seconds),
+            project=self.project,
             stack=self.stack.name,
             seen_since=now - WORKER_SILENCE,
             pause=_micros(self.retry_seconds),
             limit=free,
         )
+        problem: KitaruBackendError | None = None
         for exec_id in reserved:
-            pid = self.stack.launch(exec_id)
+            try:
+                pid = self.stack.launch(self.store.get_execution(exec_id))
+            except KitaruNotFoundError:
+                continue  # deleted just now
+            except KitaruBackendError as error:
+                # The next ones are reserved already.
+                problem = error
+                continue
             logger.info(
                 "process %d was started for execution %s",
                 pid,
                 exec_id,
                 extra={"action": "launch", "exec_id": exec_id},
             )
+        if problem is not None:
+            raise problem
         return False
 
     def _forget_the_dead(self, now: int) -> None:

@@ -29,11 +29,13 @@ class Instance:
     """The process that is a store's attendant.
 
     Attributes:
-        pid: Its number on this machine.
+        owner: The process as leases name it: it may be one of another machine or container.
+        pid: Its number there.
         started_at: When it began, in microseconds since the epoch.
         log: The file that it writes to, if it runs in the background.
     """
 
+    owner: str
     pid: int
     started_at: int
     log: str | None = None

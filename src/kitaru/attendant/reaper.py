@@ -1,17 +1,18 @@
 """Takes executions back whose runner is lost.
 
-A dead process of this machine is noticed at once, any other by its lease. After a pause of its own (the
-machine slept, the clock was set) a reaper does not trust expired leases at first: their runners slept too,
-and are about to renew them.
+A dead process of this machine is noticed at once, any other by its lease. At its beginning and after a pause
+of its own (the machine slept, the clock was set) a reaper does not trust expired leases at first: their
+runners may have slept too, and are about to renew them.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kitaru.clock import MICROSECONDS, Clock
-from kitaru.engine.owner import Owner, current_owner
+from kitaru.engine.owner import Owner
 from kitaru.store.contract import Store
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Reaper:
     """Makes what lost its runner `pending` again, or ends it if it did so too often.
 
     Attributes:
+        held: The executions that this process itself runs.
         interval_seconds: How often to look.
         patience_seconds: After a pause of its own, how long runners have to renew their leases.
         batch: How many executions one transaction takes back.
@@ -34,6 +36,7 @@ class Reaper:
 
     store: Store
     clock: Clock
+    held: Callable[[], Sequence[str]] = tuple
     interval_seconds: float = 0.5
     patience_seconds: float = 3.0
     batch: int = 200
@@ -47,7 +50,7 @@ class Reaper:
         Durability: one transaction; each loss is counted once, whoever notices it.
         """
         now = self.clock.now()
-        if self._passed_at is not None and self._is_a_pause(now - self._passed_at):
+        if self._passed_at is None or self._is_a_pause(now - self._passed_at):
             self._patient_until = now + round(self.patience_seconds * MICROSECONDS)
         self._passed_at = now
         dead = [owner for owner in self.store.list_lease_owners() if _is_dead(owner)]
@@ -55,7 +58,7 @@ class Reaper:
             now=now,
             dead_owners=dead,
             expired_before=now if now >= self._patient_until else _NEVER,
-            spared=str(current_owner()),
+            spared=self.held(),
             limit=self.batch,
         )
         for execution in reaped:

@@ -20,6 +20,7 @@ from kitaru.attendant.reaper import Reaper
 from kitaru.attendant.timers import Timers
 from kitaru.blobs import open_blobs
 from kitaru.clock import SYSTEM_CLOCK
+from kitaru.engine.owner import Owner, current_owner
 from kitaru.errors import KitaruBackendError, KitaruStateError
 from kitaru.stacks import LocalStack, runner_logs, start_detached
 from kitaru.store import open_store
@@ -79,7 +80,9 @@ def attend(
         KitaruStateError: The store has one already.
         KitaruBackendError: The store cannot be opened.
     """
-    instance = Instance(pid=os.getpid(), started_at=SYSTEM_CLOCK.now(), log=log)
+    instance = Instance(
+        owner=str(current_owner()), pid=os.getpid(), started_at=SYSTEM_CLOCK.now(), log=log
+    )
     store = open_store(settings.store_url)
     try:
         store.list_workers()  # a store that cannot be opened is told now, not tried for ever
@@ -141,6 +144,13 @@ def stop_instance(settings: Settings) -> Instance | None:
     found = find_instance(settings)
     if found is None:
         return None
+    owner = Owner.parse(found.owner)
+    if owner is None or not owner.is_on_this_host() or owner.is_dead():
+        message = (
+            f"the attendant is process {found.pid} of another machine or container, where alone it can be"
+            f" stopped."
+        )
+        raise KitaruBackendError(message)
     try:
         process = psutil.Process(found.pid)
         process.terminate()

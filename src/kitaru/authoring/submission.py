@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from kitaru import settings
@@ -143,6 +145,9 @@ def new_execution(
             "version": 1,
             "kitaru": __version__,
             "python": platform.python_version(),
+            # For whoever goes on with it in a process of its own.
+            "executable": sys.executable,
+            "folder": _folder(),
             "stack": options.stack or present.stack,
             "image": None,
             "cache": cache.total_seconds() if isinstance(cache, timedelta) else bool(cache),
@@ -158,6 +163,13 @@ def new_execution(
         created_at=runner.services.clock.now(),
         claim=runner.services.leases.claim(),
     )
+
+
+def _folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:  # removed under us
+        return None
 
 
 def submit_detached(

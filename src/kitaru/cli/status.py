@@ -82,7 +82,7 @@ def _workers() -> list[dict[str, Any]]:
             "pid": worker.pid,
             "project": worker.project,
             "stack": worker.stack,
-            "flows": None if worker.flows is None else list(worker.flows),
+            "flows": list(worker.flows),
             "concurrency": worker.concurrency,
             "running": worker.running,
         }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kitaru.client.story import Story, WhyReason
 from kitaru.client.wording import since
+from kitaru.fleet import NO_CODE
 
 if TYPE_CHECKING:
     from kitaru.client.connection import Connection
@@ -31,7 +32,7 @@ def _who(connection: Connection, execution: ExecutionRecord, now: int) -> Iterat
     from kitaru import worker
 
     workers = worker.find_workers(connection.store, execution, now=now)
-    if workers:
+    if workers and execution.status_reason != NO_CODE:
         one = workers[0]
         others = f" and {len(workers) - 1} more" if len(workers) > 1 else ""
         who = "A worker" if one.pid is None else f"Worker {one.pid}"

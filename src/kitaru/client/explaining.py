@@ -17,6 +17,7 @@ from kitaru.client.waiting import Asked, ended_words
 from kitaru.client.wording import since, span
 from kitaru.clock import to_datetime
 from kitaru.errors import KitaruNotFoundError
+from kitaru.fleet import NO_CODE
 from kitaru.model import (
     CallKind,
     CallRecord,
@@ -37,7 +38,7 @@ _RETRYING = "retrying"
 _GIVEN_BACK = {
     "released": "its runner gave it back before the end",
     "its runner was lost": "its runner was lost",
-    "no code": "a worker could not load its code",
+    NO_CODE: "a worker could not run it with the code that it has, as its log says",
 }
 
 # Of several kinds, the first is what someone can do something about.

@@ -47,7 +47,7 @@ class WorkerInfo:
 
     Attributes:
         pid: Its number on its machine; None if it is not a process of Kitaru's own.
-        flows: The code that it has, as `module:qualname`; None if it looks for any.
+        flows: The code that it has, as `module:qualname`.
         concurrency: How many executions it runs at once.
         running: How many it runs.
         seen_at: When it last said so.
@@ -56,7 +56,7 @@ class WorkerInfo:
     pid: int | None
     project: str
     stack: str
-    flows: tuple[str, ...] | None
+    flows: tuple[str, ...]
     concurrency: int
     running: int
     started_at: datetime
@@ -68,7 +68,7 @@ def _worker_info(pid: int | None, record: WorkerRecord) -> WorkerInfo:
         pid=pid,
         project=record.project,
         stack=record.stack,
-        flows=record.code_refs,
+        flows=tuple(dict.fromkeys(key.partition("|")[2] for key in record.code_keys)),
         concurrency=record.concurrency,
         running=record.running,
         started_at=to_datetime(record.started_at),

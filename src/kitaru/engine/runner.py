@@ -288,11 +288,13 @@ def _may_try_again(run: Run) -> bool:
 def _try_again(run: Run, failed: Outcome) -> Outcome:
     """Return the outcome that has a failed flow run again, over the calls that did not fail."""
     reopen = reopen_failed(run.services, run.exec_id, failed.failure)
+    now = run.clock.now()
     return Outcome(
         status=ExecutionStatus.PENDING,
         failure=failed.failure,
         reason="retrying",
-        runnable_at=run.clock.now(),
+        runnable_at=now,
+        held_at=now if run.is_held else None,
         reopen=tuple(reopen),
     )
 

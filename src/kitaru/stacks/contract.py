@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from kitaru.model import ExecutionRecord
+
 
 class Stack(Protocol):
     """A place where a process can be started for an execution.
@@ -16,7 +18,7 @@ class Stack(Protocol):
         """The stack's name, as executions have it."""
         ...
 
-    def launch(self, exec_id: str) -> int:
+    def launch(self, execution: ExecutionRecord) -> int:
         """Start a process that claims this execution, and return its id.
 
         Raises:

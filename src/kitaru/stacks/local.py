@@ -11,6 +11,7 @@ from kitaru.errors import KitaruBackendError
 from kitaru.stacks.processes import start_detached
 
 if TYPE_CHECKING:
+    from kitaru.model import ExecutionRecord
     from kitaru.settings import Settings
 
 
@@ -29,10 +30,18 @@ class LocalStack:
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self._killed: list[str] = []
 
-    def launch(self, exec_id: str) -> int:
+    def launch(self, execution: ExecutionRecord) -> int:
+        exec_id = execution.id
         log = runner_log(self._settings, exec_id)
+        settings = self._settings.having(project=execution.project)
         try:
-            process = start_detached(self._settings, ("kitaru.worker", "--once", exec_id), log)
+            process = start_detached(
+                settings,
+                ("kitaru.worker", "--once", exec_id),
+                log,
+                python=_if_there(execution.spec.get("executable")),
+                folder=_if_there(execution.spec.get("folder")),
+            )
         except OSError as error:
             message = (
                 f"no process could be started for execution {exec_id!r}: {error}."
@@ -69,3 +78,8 @@ def runner_log(settings: Settings, exec_id: str) -> Path:
 def runner_logs(settings: Settings) -> Path:
     """Return the folder of the files that `runner_log` names."""
     return settings.config_dir / "runners"
+
+
+def _if_there(path: object) -> str | None:
+    """Return a path of the process that has started an execution, if it means something here."""
+    return path if isinstance(path, str) and Path(path).exists() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,25 +22,33 @@ _started: list[subprocess.Popen[bytes]] = []
 
 
 def start_detached(
-    settings: Settings, arguments: Sequence[str], log: Path
+    settings: Settings,
+    arguments: Sequence[str],
+    log: Path,
+    *,
+    python: str | None = None,
+    folder: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start `python -m ARGUMENTS` with these settings, in a session of its own.
 
     Args:
         settings: What the process is to have.
         arguments: Module and arguments.
-        log: The file that what it prints is added to.
+        log: The file that what it prints is added to; only its owner may read it.
+        python: The interpreter, if not this one.
+        folder: The folder that it works in, if not this one's.
 
     Raises:
         OSError: It cannot be started.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with open(log, "ab", opener=_only_for_its_owner) as output:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of Kitaru's own
-            [sys.executable, "-m", *arguments],
+            [python or sys.executable, "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            cwd=folder,
             env=configuration.environment_of(settings),
             start_new_session=True,
             creationflags=_DETACHED,
@@ -47,3 +56,7 @@ def start_detached(
     # Asking also takes up the exit code, without which an ended process stays as a zombie.
     _started[:] = [one for one in [*_started, process] if one.poll() is None]
     return process
+
+
+def _only_for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -8,6 +8,8 @@ from kitaru.fleet import WorkerRecord
 from kitaru.store.database import Session
 from kitaru.store.rows import words_from_json, words_to_json
 
+_ANY_NUMBER = 2**31
+
 
 def announce_worker(session: Session, worker: WorkerRecord) -> None:
     """Say that a worker is there, or still there."""
@@ -16,7 +18,7 @@ def announce_worker(session: Session, worker: WorkerRecord) -> None:
         worker.owner,
         worker.project,
         worker.stack,
-        None if worker.code_refs is None else words_to_json(worker.code_refs),
+        words_to_json(worker.code_keys),
         worker.concurrency,
         worker.running,
         worker.started_at,
@@ -31,7 +33,7 @@ def list_workers(session: Session) -> list[WorkerRecord]:
             owner=owner,
             project=project,
             stack=stack,
-            code_refs=None if code_refs is None else words_from_json(code_refs),
+            code_keys=words_from_json(code_keys),
             concurrency=concurrency,
             running=running,
             started_at=started_at,
@@ -41,7 +43,7 @@ def list_workers(session: Session) -> list[WorkerRecord]:
             owner,
             project,
             stack,
-            code_refs,
+            code_keys,
             concurrency,
             running,
             started_at,
@@ -56,10 +58,10 @@ def forget_workers(session: Session, owners: Sequence[str]) -> None:
 
 
 def is_anything_to_launch(
-    session: Session, now: int, due: int, stack: str, seen_since: int
+    session: Session, now: int, due: int, project: str | None, stack: str, seen_since: int
 ) -> bool:
     """Return whether a process is wanted, without asking for the right to write."""
-    return session.row("is_anything_to_launch", now, due, stack, seen_since) is not None
+    return session.row("is_anything_to_launch", now, due, project, stack, seen_since) is not None
 
 
 def reserve_launch(session: Session, exec_id: str, now: int, pause: int) -> bool:
@@ -73,8 +75,36 @@ def hasten_launch(session: Session, exec_id: str, now: int) -> None:
 
 
 def reserve_launches(
-    session: Session, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
+    session: Session,
+    now: int,
+    due: int,
+    project: str | None,
+    stack: str,
+    seen_since: int,
+    pause: int,
+    limit: int,
 ) -> list[str]:
     """Return executions to start a process for, which nobody else does meanwhile."""
-    rows = session.rows("reserve_launches", now, due, stack, seen_since, pause, limit)
-    return [exec_id for _, exec_id in sorted(rows)]
+    found: list[str] = []
+    # First those that no process was started for: others may never be taken up.
+    for most_launches in (0, _ANY_NUMBER):
+        rows = session.rows(
+            "reserve_launches",
+            now,
+            due,
+            project,
+            stack,
+            most_launches,
+            seen_since,
+            pause,
+            limit - len(found),
+        )
+        found += [exec_id for _, exec_id in sorted(rows)]
+    return found
+
+
+def list_pending_code(
+    session: Session, now: int, project: str, stack: str
+) -> list[tuple[str, str]]:
+    """Return the roots and references of the code that pending executions need, each pair once."""
+    return [(root, ref) for root, ref in session.rows("list_pending_code", now, project, stack)]

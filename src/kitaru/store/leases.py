@@ -56,7 +56,7 @@ def _won(rows: Sequence[Row]) -> list[ExecutionRecord]:
 
 
 def _filter_columns(where: ClaimFilter) -> Row:
-    return where.project, where.stack, _json(where.code_refs), _json(where.besides)
+    return where.project, where.stack, _json(where.code_keys), _json(where.besides)
 
 
 def renew_leases(
@@ -107,12 +107,18 @@ def reap(
     expired_before: int,
     dead_owners: Sequence[str],
     exec_ids: Sequence[str] | None,
-    spared: str | None,
+    spared: Sequence[str],
     limit: int,
 ) -> list[ExecutionRecord]:
     """Take back executions whose runner is lost."""
     rows = session.rows(
-        "reap_executions", now, expired_before, _json(dead_owners), _json(exec_ids), spared, limit
+        "reap_executions",
+        now,
+        expired_before,
+        _json(dead_owners),
+        _json(exec_ids),
+        _json(spared),
+        limit,
     )
     reaped = list(map(execution_from_row, rows))
     end_waits(session, [execution.id for execution in reaped if execution.status.is_finished])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from kitaru.figures import FlowFigures
@@ -28,6 +29,7 @@ from kitaru.model import (
 )
 from kitaru.store import archive, attendance, executions, journal, logs, statistics, waits
 from kitaru.store.contract import ANY, NO_LIMIT
+from kitaru.store.database import Session
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
 from kitaru.store.leases import (
     claim_by_id,
@@ -42,6 +44,10 @@ from kitaru.store.leases import (
     renew_leases,
 )
 from kitaru.store.sql_pruning import SqlPruning
+
+# A transaction that had to wait for longer speaks of leases as they were before.
+_LATE_SECONDS = 1.0
+_NEVER = 0
 
 
 class SqlStore(SqlPruning):
@@ -118,6 +124,7 @@ class SqlStore(SqlPruning):
         return self._database.read(lambda session: list_unfinished(session, limit))
 
     def list_lease_owners(self) -> list[str]:
+        self._database.reconnect_if_replaced()  # whoever attends would look at a file that is gone
         return self._database.read(list_lease_owners)
 
     def reap(
@@ -127,7 +134,7 @@ class SqlStore(SqlPruning):
         dead_owners: Sequence[str],
         expired_before: int | None = None,
         exec_ids: Sequence[str] | None = None,
-        spared: str | None = None,
+        spared: Sequence[str] = (),
         limit: int = NO_LIMIT,
     ) -> list[ExecutionRecord]:
         before = now if expired_before is None else expired_before
@@ -135,11 +142,18 @@ class SqlStore(SqlPruning):
             lambda session: is_anything_reapable(session, before)
         ):
             return []
-        return self._database.write(
-            lambda session: reap(session, now, before, dead_owners, exec_ids, spared, limit)
-        )
+        began = time.monotonic()
+
+        def step(session: Session) -> list[ExecutionRecord]:
+            # Whoever kept the lock for long kept others from renewing, who stand in line behind us.
+            is_late = time.monotonic() - began > _LATE_SECONDS
+            expired = _NEVER if is_late else before
+            return reap(session, now, expired, dead_owners, exec_ids, spared, limit)
+
+        return self._database.write(step)
 
     def announce_worker(self, worker: WorkerRecord) -> None:
+        self._database.reconnect_if_replaced()
         self._database.write(lambda session: attendance.announce_worker(session, worker))
 
     def list_workers(self) -> list[WorkerRecord]:
@@ -157,16 +171,31 @@ class SqlStore(SqlPruning):
         self._database.write(lambda session: attendance.hasten_launch(session, exec_id, now))
 
     def reserve_launches(
-        self, *, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
+        self,
+        *,
+        now: int,
+        due: int,
+        project: str | None,
+        stack: str,
+        seen_since: int,
+        pause: int,
+        limit: int,
     ) -> list[str]:
         if not self._database.read(
-            lambda session: attendance.is_anything_to_launch(session, now, due, stack, seen_since)
+            lambda session: attendance.is_anything_to_launch(
+                session, now, due, project, stack, seen_since
+            )
         ):
             return []
         return self._database.write(
             lambda session: attendance.reserve_launches(
-                session, now, due, stack, seen_since, pause, limit
+                session, now, due, project, stack, seen_since, pause, limit
             )
+        )
+
+    def list_pending_code(self, *, now: int, project: str, stack: str) -> list[tuple[str, str]]:
+        return self._database.read(
+            lambda session: attendance.list_pending_code(session, now, project, stack)
         )
 
     def commit(self, writes: Sequence[Write]) -> list[Committed]:

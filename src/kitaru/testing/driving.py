@@ -11,7 +11,8 @@ from kitaru.errors import KitaruError, KitaruNotFoundError, KitaruTimeoutError
 from kitaru.model import ExecutionRecord, ExecutionStatus, WaitKind, WaitRecord, WaitStatus
 from kitaru.testing.clock import FakeClock
 from kitaru.testing.flows_at_hand import find_flow
-from kitaru.worker.recovery import adopt, continue_here, look_up_flows
+from kitaru.worker.loading import look_up_flows
+from kitaru.worker.recovery import adopt, continue_here
 
 if TYPE_CHECKING:
     from kitaru.authoring.flow import Flow

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # A script that is over by then has looked after nobody, which leaves it as quick as it was.
 _DELAY_SECONDS = 1.0
 # A process that has work of its own does not start many others.
-_MOST_LAUNCHES = 2
+_MOST_LAUNCHES = 4
 # What the rules of the settings let go is gone soon enough if the process lives that long.
 _PRUNE_DELAY_SECONDS = 60.0
 
@@ -33,10 +33,17 @@ def embedded_attendants(
     is_needed = None if always else lambda: _is_needed(runner)
     watching = Attendant(
         (
-            Reaper(store=store, clock=clock),
+            Reaper(store=store, clock=clock, held=lambda: _held(runner)),
             Timers(store=store, clock=clock),
             Expiry(store=store, clock=clock),
-            Dispatcher(store=store, clock=clock, stack=LocalStack(settings), most=_MOST_LAUNCHES),
+            Dispatcher(
+                store=store,
+                clock=clock,
+                stack=LocalStack(settings),
+                # What belongs to other projects may need another environment than this process has.
+                project=settings.project,
+                most=_MOST_LAUNCHES,
+            ),
         ),
         delay_seconds=0.0 if always else _DELAY_SECONDS,
         is_needed=is_needed,
@@ -55,3 +62,7 @@ def embedded_attendants(
 
 def _is_needed(runner: LocalRunner) -> bool:
     return bool(runner.in_flight()) or runner.services.watcher.expects_any()
+
+
+def _held(runner: LocalRunner) -> list[str]:
+    return [run.exec_id for run in runner.services.leases.runs()]

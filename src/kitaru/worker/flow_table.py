@@ -8,33 +8,42 @@ from typing import TYPE_CHECKING, Any
 
 from kitaru.code_ref import CodeRef, add_import_root, find_module, load_script
 from kitaru.errors import KitaruNotFoundError, KitaruUsageError
+from kitaru.fleet import code_key
+from kitaru.worker.loading import is_of_another_folder
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from kitaru.authoring.flow import Flow
-    from kitaru.model import ExecutionRecord
 
 
 class FlowTable:
-    """Flows by the references under which executions may name their code.
+    """Flows by what executions may call their code.
 
     A file that is run as a script and one that is imported as a module name the same flow differently
     (`/src/flows.py:release`, `flows:release`). Whoever serves the file serves both.
+
+    Attributes:
+        names: Of the flows, in order.
+        known: The flows by the keys that executions started from the same folders have.
     """
 
     def __init__(self, flows: Sequence[Flow[..., Any]]) -> None:
-        self._flows = {ref: flow for flow in flows for ref in _references(flow)}
+        self._flows = {str(flow.code_ref): flow for flow in flows}
+        self._aliases = {alias: flow for flow in flows for alias in _aliases(flow)}
         self.names = tuple(sorted({flow.name for flow in flows}))
+        self.known = {
+            **{code_key(*alias): flow for alias, flow in self._aliases.items()},
+            **{code_key(flow.code_root, str(flow.code_ref)): flow for flow in flows},
+        }
 
-    @property
-    def code_refs(self) -> tuple[str, ...]:
-        """Every reference, in order."""
-        return tuple(sorted(self._flows))
-
-    def find(self, execution: ExecutionRecord) -> Flow[..., Any] | None:
-        """Return an execution's flow, if it is one of these."""
-        return self._flows.get(execution.code_ref)
+    def find(self, code_root: str, code_ref: str) -> Flow[..., Any] | None:
+        """Return the flow that executions name so, if it is one of these and from their folder."""
+        flow = self._flows.get(code_ref)
+        if flow is not None:
+            return None if is_of_another_folder(code_root, code_ref, flow) else flow
+        # A script may be named from whichever folder it was started in.
+        return self._aliases.get((code_root, code_ref)) or self._aliases.get(("", code_ref))
 
 
 def load_flows(targets: Sequence[str]) -> FlowTable:
@@ -87,12 +96,13 @@ def _flows_of(module: ModuleType) -> list[Flow[..., Any]]:
     return list(found.values())
 
 
-def _references(flow: Flow[..., Any]) -> list[str]:
+def _aliases(flow: Flow[..., Any]) -> list[tuple[str, str]]:
+    """Return root and reference of how else executions may name a flow's code."""
     ref = flow.code_ref
-    references = [str(ref)]
     if ref.module.endswith(".py"):
-        references.append(str(CodeRef(Path(ref.module).stem, ref.qualname)))
-    elif flow.code_root:
-        file = Path(flow.code_root, *ref.module.split(".")).with_suffix(".py")
-        references.append(str(CodeRef(str(file), ref.qualname)))
-    return references
+        file = Path(ref.module)
+        return [(str(file.parent), str(CodeRef(file.stem, ref.qualname)))]
+    if not flow.code_root:
+        return []
+    file = Path(flow.code_root, *ref.module.split(".")).with_suffix(".py")
+    return [("", str(CodeRef(str(file), ref.qualname)))]

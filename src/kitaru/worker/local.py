@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 _BLOCKING_THREADS = 4
 # A run that broke is not taken up before so many seconds, unless someone asks for it.
 _LONGEST_DELAY_SECONDS = 300.0
+_MOST_DELAYS = 1_000
 _RELEASED = Outcome(status=ExecutionStatus.PENDING, reason="released")
 
 
@@ -109,6 +110,8 @@ class LocalRunner:
         )
         self._attendants: tuple[Attendant, ...] = ()
         self._go_on: functools.partial[None] | None = None
+        self._delays: dict[str, float] = {}
+        self.is_releasing = False
         self._closing = threading.Event()
         # As many as there are flows: a flow may wait for another.
         self._threads = Pool(sys.maxsize, name="kitaru-flow")
@@ -150,10 +153,17 @@ class LocalRunner:
         local = LocalRun(run, code, on_divergence)
         with self._lock:
             self._runs[execution.id] = local
-        self.services.leases.hold(run, trusted_until)
-        self._flusher.wake()
-        self._attend()
-        interrupt.install()
+        if self.is_releasing:
+            # It was asked for before, and whoever asked counts on that.
+            run.release()
+        try:
+            self.services.leases.hold(run, trusted_until)
+            self._flusher.wake()
+            self._attend()
+            interrupt.install()
+        except BaseException:
+            self._forget(local)
+            raise
         logger.info(
             "execution started",
             extra={
@@ -248,6 +258,8 @@ class LocalRunner:
         """Take up a failed flow that has retries left; return whether it is to run again now."""
         if outcome.status is not ExecutionStatus.PENDING or outcome.failure is None:
             return False
+        if self.is_releasing or local.run.is_held:
+            return False  # others try, or nobody is to
         self.services.leases.let_go(local.run)
         claimed = claim_here(self, local.exec_id)
         if claimed is None:
@@ -316,7 +328,7 @@ class LocalRunner:
         self._forget(local)
         if not isinstance(error, LeaseLost):
             # What keeps this process from going on may well keep the next one from it.
-            self._give_back(local.run, min(2.0 ** min(local.run.epoch, 10), _LONGEST_DELAY_SECONDS))
+            self._give_back(local.run, self._next_delay(local.exec_id))
             local.observation.broken(error)
         # Losing a lease is nobody's mistake: the machine slept, and another process goes on.
         logger.log(
@@ -347,9 +359,23 @@ class LocalRunner:
         if self.settings.attendant:
             from kitaru.worker.attending import embedded_attendants
 
+            self.stop_attending()
             self._attendants = embedded_attendants(self, self._closing, always=True)
             for attendant in self._attendants:
                 attendant.start()
+
+    def stop_attending(self) -> None:
+        """Look after other executions no longer."""
+        for attendant in self._attendants:
+            attendant.stop()
+
+    def _next_delay(self, exec_id: str) -> float:
+        """Return for how many seconds an execution that has broken here is left alone."""
+        delay = min(self._delays.pop(exec_id, 1.0) * 2, _LONGEST_DELAY_SECONDS)
+        self._delays[exec_id] = delay
+        while len(self._delays) > _MOST_DELAYS:
+            del self._delays[next(iter(self._delays))]
+        return delay
 
     def _give_back(self, run: Run, delay_seconds: float = 0.0) -> None:
         """Make the execution pending again, if the store can be reached; else its lease runs out."""
@@ -369,10 +395,13 @@ class LocalRunner:
     def _forget(self, local: LocalRun) -> None:
         self.services.leases.let_go(local.run)
         with self._lock:
-            self._runs.pop(local.exec_id, None)
+            # Given back, the execution may have come here again before this one is out.
+            if self._runs.get(local.exec_id) is local:
+                del self._runs[local.exec_id]
 
     def release_all(self) -> None:
-        """Have all runs given back at their next boundary, for someone else to go on with."""
+        """Have all runs given back at their next boundary, also those that begin from now on."""
+        self.is_releasing = True
         for local in self.in_flight():
             local.run.release()
 
@@ -385,8 +414,7 @@ class LocalRunner:
     def close(self) -> None:
         """End the background threads; only for tests and for processes without runs in flight."""
         self._closing.set()
-        for attendant in self._attendants:
-            attendant.stop()
+        self.stop_attending()
         self.services.leases.stop()
         self.services.watcher.stop()
         self._desk.stop()

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kitaru import settings
-from kitaru.code_ref import CodeRef, add_import_root
 from kitaru.engine.journal import OnDivergence
 from kitaru.engine.owner import Owner
 from kitaru.engine.runner import FlowCode, bind_inputs
 from kitaru.errors import (
-    KitaruNotFoundError,
     KitaruStateError,
     KitaruTimeoutError,
     KitaruUsageError,
@@ -24,6 +20,7 @@ from kitaru.faults import fault
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.transitions import refuse
 from kitaru.worker.cancelling import cancel
+from kitaru.worker.loading import load_flow
 from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
 from kitaru.worker.presence import list_present
 from kitaru.worker.runners import all_runners, local_runner
@@ -276,73 +273,6 @@ def wait_for(exec_id: str, timeout: float | None = None) -> ExecutionRecord:
 def is_running_here(exec_id: str) -> bool:
     """Whether a run of an execution is in flight in this process, parked or not."""
     return _default_runner().find(exec_id) is not None
-
-
-# For tests, whose flows may have been made in a function, where nobody finds them by name.
-_flow_at_hand: Callable[[str], Flow[..., Any] | None] | None = None
-
-
-def look_up_flows(find: Callable[[str], Flow[..., Any] | None] | None) -> None:
-    """Have the flows of executions looked up by `find(code_ref)` first; `None` takes it back."""
-    global _flow_at_hand  # noqa: PLW0603 - executions are continued in any thread
-    _flow_at_hand = find
-
-
-def load_flow(execution: ExecutionRecord, *, from_any_folder: bool = False) -> Flow[..., Any]:
-    """Return the flow object whose code an execution runs.
-
-    Args:
-        execution: The execution.
-        from_any_folder: Also where a module of the same name has been loaded from another folder; whoever
-            says so asks `is_of_another_folder`.
-
-    Raises:
-        KitaruNotFoundError: Its module, script or name cannot be found here.
-    """
-    from kitaru.authoring.flow import Flow
-
-    if _flow_at_hand is not None and (known := _flow_at_hand(execution.code_ref)) is not None:
-        return known
-    if execution.code_root:
-        add_import_root(execution.code_root)
-    try:
-        found = CodeRef.parse(execution.code_ref).load()
-    except KitaruNotFoundError as error:
-        message = (
-            f"execution {execution.id!r} cannot go on here: {error.message} It stays as it is, and can"
-            f" be continued as soon as the code is back."
-        )
-        raise KitaruNotFoundError(message) from error
-    if not isinstance(found, Flow):
-        message = (
-            f"execution {execution.id!r} cannot go on here: {execution.code_ref!r} is no flow any more,"
-            f" but {type(found).__name__}. Decorate it with `@flow` again."
-        )
-        raise KitaruNotFoundError(message)
-    flow: Flow[..., Any] = found  # pyright: ignore[reportUnknownVariableType] - of any parameters
-    if not from_any_folder and is_of_another_folder(execution, flow):
-        message = (
-            f"execution {execution.id!r} cannot go on in this process, which has loaded another"
-            f" {CodeRef.parse(execution.code_ref).module!r} than that of {execution.code_root!r}. Continue"
-            f" it in a process of its own: `kitaru executions recover {execution.id}`."
-        )
-        raise KitaruNotFoundError(message)
-    return flow
-
-
-def is_of_another_folder(execution: ExecutionRecord, flow: Flow[..., Any]) -> bool:
-    """Whether an execution's module has been loaded from another folder, and its own still exists.
-
-    Two folders may each have a `flows.py`, and a process can have one of them. Where the execution's own
-    is gone, the folder has been moved, or a new version lies elsewhere, and that one serves.
-    """
-    module = CodeRef.parse(execution.code_ref).module
-    if not execution.code_root or module.endswith(".py"):
-        return False
-    own = Path(execution.code_root, *module.split("."))
-    files = [file for file in (own.with_suffix(".py"), own / "__init__.py") if file.is_file()]
-    loaded: str | None = getattr(sys.modules.get(flow.__module__), "__file__", None)
-    return bool(files) and loaded is not None and Path(loaded).resolve() not in files
 
 
 def _load_code(runner: LocalRunner, execution: ExecutionRecord) -> FlowCode:

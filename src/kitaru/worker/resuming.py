@@ -9,11 +9,13 @@ from kitaru import settings
 from kitaru.clock import MICROSECONDS, to_datetime
 from kitaru.engine.owner import Owner
 from kitaru.errors import KitaruStateError
+from kitaru.fleet import NO_CODE
 from kitaru.model import ExecutionStatus, WaitKind, WaitStatus
 from kitaru.stacks import LocalStack
 from kitaru.transitions import refuse
+from kitaru.worker.loading import load_flow
 from kitaru.worker.presence import find_workers
-from kitaru.worker.recovery import adopt, continue_here, load_flow
+from kitaru.worker.recovery import adopt, continue_here
 from kitaru.worker.runners import all_runners, local_runner
 
 if TYPE_CHECKING:
@@ -132,13 +134,14 @@ def continue_detached(exec_id: str) -> int | None:
         exec_id, now=now, pause=_LAUNCH_PAUSE
     ):
         return None
-    return LocalStack(present).launch(exec_id)
+    return LocalStack(present).launch(execution)
 
 
 def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
     """Whether nobody takes up an execution that may go on, given a moment if somebody could."""
     execution = runner.store.get_execution(exec_id)
-    if find_workers(runner.store, execution, now=runner.services.clock.now()):
+    workers = find_workers(runner.store, execution, now=runner.services.clock.now())
+    if workers and execution.held_at is None and execution.status_reason != NO_CODE:
         return False
     asked = {wait.asked_by for wait in runner.store.list_waits(exec_id)}
     owners = [owner for owner in map(Owner.parse, asked) if owner is not None]
@@ -162,7 +165,7 @@ def run_once(exec_id: str) -> ExecutionRecord:
     # It leaves at once when it waits: whoever brings the answer starts the next process.
     runner = local_runner(settings.current(), keeps_stacks=False)
     execution = runner.store.get_execution(exec_id)
-    while True:
+    while not runner.is_releasing:  # asked to stop before it has begun
         local = adopt(runner, execution)
         if local is not None:
             local.observation.observe()
@@ -173,3 +176,4 @@ def run_once(exec_id: str) -> ExecutionRecord:
         execution = runner.store.get_execution(ended.parent_id)
         if execution.status is not ExecutionStatus.PENDING:
             return runner.store.get_execution(exec_id)
+    return runner.store.get_execution(exec_id)

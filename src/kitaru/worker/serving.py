@@ -44,13 +44,14 @@ def serve(
     if concurrency < 1:
         message = f"expected `concurrency` to be 1 or more, got: {concurrency!r}"
         raise KitaruUsageError(message)
-    if drain_seconds < 0:
+    if not 0 <= drain_seconds < float("inf"):
         message = f"expected `drain_seconds` to be 0 or more, got: {drain_seconds!r}"
         raise KitaruUsageError(message)
     present = settings.current()
     served = check_stack(stack or present.stack)
-    flows = load_flows(modules) if modules else None
+    # Before user code that might ask for one of another kind.
     runner = local_runner(present, keeps_stacks=False)
+    flows = load_flows(modules) if modules else None
     runner.store.list_workers()  # a store that cannot be opened is told now, not tried for ever
     worker = Worker(
         runner, flows, stack=served, concurrency=concurrency, drain_seconds=drain_seconds

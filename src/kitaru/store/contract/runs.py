@@ -153,10 +153,13 @@ class Leases(Protocol):
         dead_owners: Sequence[str],
         expired_before: int | None = None,
         exec_ids: Sequence[str] | None = None,
-        spared: str | None = None,
+        spared: Sequence[str] = (),
         limit: int = NO_LIMIT,
     ) -> list[ExecutionRecord]:
         """Take back running executions whose lease expired before `now` or whose owner is known dead.
+
+        Leases that ran out are left if the store could not be written to for long: it kept their owners
+        from renewing, too.
 
         Each loses its owner and gains a recovery. It becomes `pending` with `runnable_at = now`; or
         `cancelled` if a cancel was asked for; or `failed`, with a reason, if it now has more recoveries
@@ -167,7 +170,7 @@ class Leases(Protocol):
             dead_owners: Owners that no longer exist, whatever their expiry says.
             expired_before: Leases that ran out before this moment, if not before `now`.
             exec_ids: Only these, if given.
-            spared: Not this owner's: the caller knows itself to be alive.
+            spared: Not these executions: the caller knows that it runs them.
             limit: At most so many.
 
         Returns:

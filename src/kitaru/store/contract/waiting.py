@@ -126,10 +126,24 @@ class Attendance(Protocol):
         """
         ...
 
+    def list_pending_code(self, *, now: int, project: str, stack: str) -> list[tuple[str, str]]:
+        """Return `code_root` and `code_ref` of what could be claimed now, each pair once."""
+        ...
+
     def reserve_launches(
-        self, *, now: int, due: int, stack: str, seen_since: int, pause: int, limit: int
+        self,
+        *,
+        now: int,
+        due: int,
+        project: str | None,
+        stack: str,
+        seen_since: int,
+        pause: int,
+        limit: int,
     ) -> list[str]:
         """Return ids of pending executions that a process is to be started for, the longest due first.
+
+        Before all others come those for which none was started before.
 
         They have been runnable since `due` at least, are not held, and no worker that was seen at or after
         `seen_since` serves their project, stack and code. Two callers never get the same one: it is

@@ -1,19 +1,19 @@
--- name: announce_worker(owner, project, stack, code_refs, concurrency, running, started_at, seen_at)!
+-- name: announce_worker(owner, project, stack, code_keys, concurrency, running, started_at, seen_at)!
 -- Say that a worker is there.
-INSERT INTO worker (owner, project, stack, code_refs, concurrency, running, started_at, seen_at)
-VALUES (:owner, :project, :stack, :code_refs, :concurrency, :running, :started_at, :seen_at)
+INSERT INTO worker (owner, project, stack, code_keys, concurrency, running, started_at, seen_at)
+VALUES (:owner, :project, :stack, :code_keys, :concurrency, :running, :started_at, :seen_at)
 ON CONFLICT (owner) DO UPDATE
 SET
     project = excluded.project,
     stack = excluded.stack,
-    code_refs = excluded.code_refs,
+    code_keys = excluded.code_keys,
     concurrency = excluded.concurrency,
     running = excluded.running,
     seen_at = excluded.seen_at;
 
 -- name: list_workers()
 -- Which workers there are, the oldest first.
-SELECT owner, project, stack, code_refs, concurrency, running, started_at, seen_at
+SELECT owner, project, stack, code_keys, concurrency, running, started_at, seen_at
 FROM worker
 ORDER BY started_at, owner;
 

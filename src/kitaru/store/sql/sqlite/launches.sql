@@ -1,4 +1,4 @@
--- name: is_anything_to_launch(now, due, stack, seen_since)
+-- name: is_anything_to_launch(now, due, project, stack, seen_since)
 -- Whether it is worth asking for the right to write.
 SELECT 1
 FROM execution INDEXED BY execution_pending
@@ -6,21 +6,21 @@ WHERE status = 'pending'
     AND held_at IS NULL
     AND runnable_at <= :due
     AND (launch_after IS NULL OR launch_after <= :now)
+    AND (:project IS NULL OR project = :project)
     AND stack = :stack
-    AND NOT EXISTS (
+    AND (execution.status_reason IS 'no code' OR NOT EXISTS (
         SELECT 1
         FROM worker
         WHERE worker.seen_at >= :seen_since
             AND worker.project = execution.project
             AND worker.stack = execution.stack
-            AND (
-                worker.code_refs IS NULL
-                OR execution.code_ref IN (SELECT value FROM json_each(worker.code_refs))
+            AND execution.code_root || '|' || execution.code_ref IN (
+                SELECT value FROM json_each(worker.code_keys)
             )
-    )
+    ))
 LIMIT 1;
 
--- name: reserve_launches(now, due, stack, seen_since, pause, limit)
+-- name: reserve_launches(now, due, project, stack, most_launches, seen_since, pause, limit)
 -- Executions that nobody has taken up and no worker serves, for one attendant to start a process for; each
 -- time none takes it, the next one waits twice as long.
 UPDATE execution
@@ -32,18 +32,19 @@ WHERE id IN (
         AND held_at IS NULL
         AND runnable_at <= :due
         AND (launch_after IS NULL OR launch_after <= :now)
+        AND (:project IS NULL OR project = :project)
         AND stack = :stack
-        AND NOT EXISTS (
+        AND launches <= :most_launches
+        AND (execution.status_reason IS 'no code' OR NOT EXISTS (
             SELECT 1
             FROM worker
             WHERE worker.seen_at >= :seen_since
                 AND worker.project = execution.project
                 AND worker.stack = execution.stack
-                AND (
-                    worker.code_refs IS NULL
-                    OR execution.code_ref IN (SELECT value FROM json_each(worker.code_refs))
+                AND execution.code_root || '|' || execution.code_ref IN (
+                    SELECT value FROM json_each(worker.code_keys)
                 )
-        )
+        ))
     ORDER BY runnable_at, id
     LIMIT :limit
 )

@@ -1,7 +1,7 @@
 -- Lists of ids come as one JSON text, because SQLite has no arrays. The index is named where the planner,
 -- which keeps no statistics here, would take the one by status and sort everything that is pending.
 
--- name: is_anything_claimable(now, project, stack, code_refs, besides)
+-- name: is_anything_claimable(now, project, stack, code_keys, besides)
 -- Whether it is worth asking for the right to write.
 SELECT 1
 FROM execution INDEXED BY execution_pending
@@ -10,11 +10,11 @@ WHERE status = 'pending'
     AND runnable_at <= :now
     AND (:project IS NULL OR project = :project)
     AND (:stack IS NULL OR stack = :stack)
-    AND (:code_refs IS NULL OR code_ref IN (SELECT value FROM json_each(:code_refs)))
+    AND (:code_keys IS NULL OR code_root || '|' || code_ref IN (SELECT value FROM json_each(:code_keys)))
     AND id NOT IN (SELECT value FROM json_each(:besides))
 LIMIT 1;
 
--- name: claim_executions(owner, lease_expires_at, now, project, stack, code_refs, besides, limit)
+-- name: claim_executions(owner, lease_expires_at, now, project, stack, code_keys, besides, limit)
 -- The only door to `running`.
 UPDATE execution
 SET
@@ -34,7 +34,7 @@ WHERE id IN (
         AND runnable_at <= :now
         AND (:project IS NULL OR project = :project)
         AND (:stack IS NULL OR stack = :stack)
-        AND (:code_refs IS NULL OR code_ref IN (SELECT value FROM json_each(:code_refs)))
+        AND (:code_keys IS NULL OR code_root || '|' || code_ref IN (SELECT value FROM json_each(:code_keys)))
         AND id NOT IN (SELECT value FROM json_each(:besides))
     ORDER BY runnable_at, id
     LIMIT :limit
@@ -116,7 +116,7 @@ WHERE id IN (
     SELECT id
     FROM execution
     WHERE status = 'running'
-        AND lease_owner IS NOT :spared
+        AND id NOT IN (SELECT value FROM json_each(:spared))
         AND (lease_expires_at < :expired_before OR lease_owner IN (SELECT value FROM json_each(:dead_owners)))
         AND (:exec_ids IS NULL OR id IN (SELECT value FROM json_each(:exec_ids)))
     LIMIT :limit
@@ -142,6 +142,19 @@ LIMIT :limit;
 -- Which of these a claim would win now.
 SELECT id
 FROM execution
-WHERE id IN (SELECT value FROM json_each(:exec_ids)) AND status = 'pending' AND runnable_at <= :now
+WHERE id IN (SELECT value FROM json_each(:exec_ids))
+    AND status = 'pending'
+    AND held_at IS NULL
+    AND runnable_at <= :now
 ORDER BY runnable_at, id
 LIMIT :limit;
+
+-- name: list_pending_code(now, project, stack)
+-- Whose code is wanted.
+SELECT DISTINCT code_root, code_ref
+FROM execution INDEXED BY execution_pending
+WHERE status = 'pending'
+    AND held_at IS NULL
+    AND runnable_at <= :now
+    AND project = :project
+    AND stack = :stack;

@@ -12,12 +12,13 @@ DROP INDEX execution_pending;
 CREATE INDEX execution_pending ON execution (runnable_at, id)
 WHERE status = 'pending' AND held_at IS NULL;
 
--- Processes that claim what is pending. `code_refs` is a JSON list of the flows that one has; NULL means any.
+-- Processes that claim what is pending. `code_keys` is a JSON list of the code that one has: for each flow, the
+-- executions' `code_root` and `code_ref` with a bar between them.
 CREATE TABLE worker (
     owner TEXT NOT NULL PRIMARY KEY,
     project TEXT NOT NULL,
     stack TEXT NOT NULL,
-    code_refs TEXT,
+    code_keys TEXT NOT NULL,
     concurrency INTEGER NOT NULL CHECK (concurrency > 0),
     running INTEGER NOT NULL CHECK (running >= 0),
     started_at INTEGER NOT NULL,
