@@ -10,6 +10,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -74,6 +77,23 @@ def find_module(name: str) -> ModuleType:
     return loaded
 
 
+_being_loaded: ContextVar[Path | None] = ContextVar("kitaru_script_being_loaded", default=None)
+
+
+def script_being_loaded() -> Path | None:
+    """Return the script whose lines run now for its definitions alone, if one is being loaded."""
+    return _being_loaded.get()
+
+
+@contextmanager
+def _loading(file: Path) -> Generator[None]:
+    token = _being_loaded.set(file)
+    try:
+        yield
+    finally:
+        _being_loaded.reset(token)
+
+
 def load_script(path: str | Path) -> ModuleType:
     """Load a script as a module, once per process, with its folder on `sys.path` as Python has it.
 
@@ -104,7 +124,8 @@ def load_script(path: str | Path) -> ModuleType:
     # Registered before it runs, so that its own dataclasses and pickles can find their module.
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _loading(file):
+            spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
         del sys.modules[name]
         message = f"script {str(file)!r} cannot be loaded: {error}."

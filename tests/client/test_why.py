@@ -624,6 +624,7 @@ def test_execution_that_is_to_begin_later_says_when(
 def test_completed_execution_says_when_and_of_what_it_is_a_replay(
     store: Store, executions: Executions, clock: FakeClock
 ) -> None:
+    begin(store, id="o1").end(ExecutionStatus.COMPLETED, at=1)
     begin(store, origin_id="o1").end(ExecutionStatus.COMPLETED, at=70)
     clock.advance(HOUR + 80)
 

@@ -127,7 +127,9 @@ def _own_store(config_dir: Path) -> Iterator[None]:
 
 
 def detach(flow: Flow[..., Any], **inputs: Any) -> str:
-    return submit_detached(flow, inputs, {}).id
+    created = submit_detached(flow, inputs, {}).execution
+    assert created is not None
+    return created.id
 
 
 def until(fits: Callable[[], bool]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def only_instance(settings: Settings, instance: Instance) -> Generator[None, Non
     except OSError as error:
         raise _unusable(path, error) from error
     with file:
-        if not _lock(file):
+        if not _lock_soon(file):
             found = find_instance(settings)
             who = "another process" if found is None else f"process {found.pid}"
             message = (
@@ -99,6 +100,11 @@ def only_instance(settings: Settings, instance: Instance) -> Generator[None, Non
             yield
         finally:
             file.truncate(0)
+
+
+def _lock_soon(file: IO[bytes]) -> bool:
+    """As `_lock`, but not put off by someone who only looks."""
+    return any(_lock(file) or time.sleep(0.02) for _ in range(5))
 
 
 def _unusable(path: Path, error: OSError) -> KitaruBackendError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -22,7 +23,7 @@ from kitaru.blobs import open_blobs
 from kitaru.clock import SYSTEM_CLOCK
 from kitaru.engine.owner import Owner, current_owner
 from kitaru.errors import KitaruBackendError, KitaruStateError
-from kitaru.stacks import LocalStack, runner_logs, start_detached
+from kitaru.stacks import LocalStack, forget_runner_logs, start_detached
 from kitaru.store import open_store
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def pruner_of(settings: Settings, store: Store, stop: threading.Event) -> Pruner
         blobs=open_blobs(settings.artifact_store),
         clock=SYSTEM_CLOCK,
         rules=settings.retention,
-        logs=runner_logs(settings),
+        tidy=functools.partial(forget_runner_logs, settings, store),
         rest=stop.wait,
     )
 

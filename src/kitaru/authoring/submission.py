@@ -15,6 +15,7 @@ from kitaru import settings
 from kitaru._version import __version__
 from kitaru.authoring.functions import check_cache, check_seconds, check_text, is_whole_number
 from kitaru.authoring.handle import FlowHandle
+from kitaru.code_ref import script_being_loaded
 from kitaru.engine.calls import Call, CheckpointSpec, kind_prefix
 from kitaru.engine.context import current_call, current_scope
 from kitaru.engine.protocol import settle
@@ -27,7 +28,6 @@ from kitaru.model import (
     CallRecord,
     CallStatus,
     Committed,
-    ExecutionRecord,
     ExecutionStatus,
     NewExecution,
 )
@@ -112,11 +112,22 @@ def submit_flow(
 
     scope = current_scope.get()
     if scope is None:
+        _refuse_while_loading(flow)
         present = settings.current()
         runner = local_runner(present)
         new = new_execution(runner, present, flow, arguments, options)
         return create_and_start(runner, flow, new)
     return _run_child(scope, flow, arguments, options)
+
+
+def _refuse_while_loading(flow: Flow[..., Any]) -> None:
+    file = script_being_loaded()
+    if file is not None:
+        message = (
+            f"flow {flow.name!r} is started while {file.name!r} is loaded for its definitions, which is done"
+            f' whenever one of its executions is continued. Start it below `if __name__ == "__main__":`.'
+        )
+        raise KitaruUsageError(message)
 
 
 def new_execution(
@@ -174,8 +185,8 @@ def _folder() -> str | None:
 
 def submit_detached(
     flow: Flow[..., Any], arguments: Mapping[str, Any], options: Mapping[str, Any]
-) -> ExecutionRecord:
-    """Create an execution that is left to whoever takes it up, and return it as it is.
+) -> Committed:
+    """Create an execution that is left to whoever takes it up, and return what became of that.
 
     If there is one with the same idempotency key, that one is returned.
 
@@ -191,8 +202,7 @@ def submit_detached(
     fault("execution.before_create")
     result = runner.services.writer.write(new)
     fault("execution.after_create")
-    assert result.execution is not None  # noqa: S101 - a NewExecution without a parent has a row
-    return result.execution
+    return result
 
 
 def create_and_start(

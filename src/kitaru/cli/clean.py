@@ -7,10 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from kitaru import settings
 from kitaru.cli.clean_executions import clean_executions
 from kitaru.cli.output import OutputFormat, print_item, print_note, print_text, size_text
 from kitaru.client.cleaning import Removal, Scope, plan_removal, refuse_unfinished, remove
-from kitaru.errors import KitaruUsageError
+from kitaru.errors import KitaruStateError, KitaruUsageError
+from kitaru.settings_rules import sqlite_url
 
 DryRun = Annotated[bool, Parameter(negative=(), help="Only show what would be removed.")]
 Force = Annotated[
@@ -88,8 +90,24 @@ def all_(
     _clean("all", dry_run=dry_run, force=force, yes=yes, output=output)
 
 
+def _refuse_attended(removal: Removal) -> None:
+    from kitaru.attendant.instance import find_instance
+
+    for path in removal.paths:
+        if path.suffix == ".db":
+            found = find_instance(settings.current().having(store_url=sqlite_url(path)))
+            if found is not None:
+                message = (
+                    f"attendant {found.pid} looks after '{path}'. Stop it first: `kitaru down`. It would go"
+                    f" on with a file that is gone."
+                )
+                raise KitaruStateError(message)
+
+
 def _clean(scope: Scope, *, dry_run: bool, force: bool, yes: bool, output: OutputFormat) -> None:
     removal = plan_removal(scope)
+    if not dry_run:
+        _refuse_attended(removal)
     if not (dry_run or force):
         refuse_unfinished(removal)
     agreed = dry_run or yes or not removal.paths or _is_agreed(removal)

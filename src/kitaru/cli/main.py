@@ -189,12 +189,21 @@ def _wants_json(tokens: Sequence[str]) -> bool:
     )
 
 
+def _is_attended() -> bool:
+    from kitaru import settings
+    from kitaru.attendant.instance import find_instance
+
+    return find_instance(settings.current()) is not None
+
+
 def _mention_interrupted() -> None:
     """Say so if executions wait for someone to continue them; never fail for it."""
     try:
         from kitaru.client import KitaruClient
 
         found: Sequence[Any] = KitaruClient().upkeep.find_interrupted()
+        if found and _is_attended():
+            found = [one for one in found if one.is_held]
     except Exception:
         logger.debug("interrupted executions cannot be looked up", exc_info=True)
         return

@@ -43,9 +43,9 @@ def run(
     arguments = arguments_of(inputs, "--input")
     if detach:
         with result_alone_on_stdout(output):
-            exec_id = worker.start_detached(_load_flow(target), arguments, **given)
+            exec_id, is_new = worker.start_detached(_load_flow(target), arguments, **given)
             pid = worker.continue_detached(exec_id)
-        show_detached(exec_id, pid, output)
+        show_detached(exec_id, pid, output, is_new=is_new)
         return
     with result_alone_on_stdout(output):
         flow = _load_flow(target)
@@ -53,7 +53,7 @@ def run(
     show_end("run", execution, output)
 
 
-def show_detached(exec_id: str, pid: int | None, output: OutputFormat) -> None:
+def show_detached(exec_id: str, pid: int | None, output: OutputFormat, *, is_new: bool) -> None:
     """Print which execution was started, and who runs it."""
     from kitaru import worker
     from kitaru.client import KitaruClient, shapes
@@ -65,7 +65,11 @@ def show_detached(exec_id: str, pid: int | None, output: OutputFormat) -> None:
             "run", {**shapes.execution_summary(execution), "runner_pid": pid, "runner_log": log}
         )
         return
-    print_text(f"Started execution: {exec_id}")
+    if is_new:
+        print_text(f"Started execution: {exec_id}")
+    else:
+        print_text(f"Execution with this idempotency key: {exec_id}")
+        print_text(f"  Status: {execution.status.value}")
     if pid is not None:
         print_text(f"  Run by: process {pid}, which writes to {log}")
     print_text(f"  Watch it: kitaru executions watch {exec_id}")

@@ -96,6 +96,7 @@ def _unfinished(folder: Path) -> list[str]:
     database = folder / _DATABASE
     if not database.is_file():
         return []
+    from kitaru import worker
     from kitaru.store import open_store
 
     store = open_store(sqlite_url(database), at_once=False)
@@ -103,6 +104,7 @@ def _unfinished(folder: Path) -> list[str]:
         now = SYSTEM_CLOCK.now()
         # A lease that has run out belongs to a process that is gone.
         running = [row.id for row in store.list_running() if (row.lease_expires_at or 0) > now]
+        workers = worker.list_present(store, now=now)
         unfinished = [row.id for row in store.list_unfinished(limit=_SHOWN)]
     except KitaruBackendError:
         if store.verify():
@@ -110,6 +112,12 @@ def _unfinished(folder: Path) -> list[str]:
         raise
     finally:
         store.close()
+    if workers:
+        message = (
+            f"worker {workers[0].pid} uses the store in '{folder}'. Stop it first: it would go on with files"
+            f" that are gone."
+        )
+        raise KitaruStateError(message)
     if running:
         message = (
             f"execution {running[0]!r} is running in '{folder}'"

@@ -69,7 +69,9 @@ def prune(
 
     Durability: many short transactions; it may die at any point and be repeated.
     """
-    return pruning.prune(
+    from kitaru import worker
+
+    pruned = pruning.prune(
         connection.store,
         connection.blobs,
         rules_of(connection, rules),
@@ -77,6 +79,8 @@ def prune(
         project=project,
         grace=GRACE if grace is None else grace,
     )
+    worker.forget_runner_logs(connection.settings, connection.store)
+    return pruned
 
 
 def measure(connection: Connection) -> StoreSpace:

@@ -159,4 +159,8 @@ class Steering(Lookup):
         Raises:
             KitaruStateError: It, a child, or an execution that it is a part of has not finished.
         """
-        self._connection.store.delete_execution(self._find(exec_id).id)
+        from kitaru import worker
+
+        found = self._find(exec_id).id
+        self._connection.store.delete_execution(found)
+        worker.runner_log(self._connection.settings, found).unlink(missing_ok=True)

@@ -34,11 +34,13 @@ class Interruption:
         exec_id: Which one.
         flow_name: Its flow.
         reason: What became of the process, in plain words.
+        is_held: Someone has stopped it by hand, and no attendant goes on with it.
     """
 
     exec_id: str
     flow_name: str
     reason: str
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +209,12 @@ class Upkeep:
             key=lambda pair: (pair[0].created_at, pair[0].id),
         )
         return [
-            Interruption(exec_id=record.id, flow_name=record.flow, reason=reason)
+            Interruption(
+                exec_id=record.id,
+                flow_name=record.flow,
+                reason=reason,
+                is_held=record.held_at is not None,
+            )
             for record, reason in found
         ]
 

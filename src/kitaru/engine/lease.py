@@ -25,6 +25,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from kitaru.engine.owner import current_owner
+from kitaru.errors import KitaruBackendError
 from kitaru.model import Claim
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class LeaseKeeper:
 
     def _keep(self) -> None:
         idle_rounds = 0
+        is_broken = False
         while not self._stop.wait(self._interval):
             runs = self.runs()
             idle_rounds = 0 if runs else idle_rounds + 1
@@ -151,9 +153,14 @@ class LeaseKeeper:
                     return
             try:
                 self._renew(runs)
-            except Exception:
-                # The store is out of reach. Trust runs out by itself; the next round tries again.
-                logger.warning("lease renewal failed", exc_info=True, extra={"action": "renew"})
+                is_broken = False
+            except Exception as error:
+                if not is_broken:
+                    trace = None if isinstance(error, KitaruBackendError) else error
+                    logger.warning(
+                        "lease renewal failed: %s", error, exc_info=trace, extra={"action": "renew"}
+                    )
+                is_broken = True
 
     def _renew(self, runs: list[Run]) -> None:
         if not runs:

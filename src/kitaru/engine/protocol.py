@@ -289,7 +289,12 @@ def keep_value(call: Call, encoded: codec.Encoded) -> Generator[Command, Any, St
     values = call.scope.run.services.values
     if values.is_inline(encoded.data):
         return values.keep(encoded)
-    return (yield Fetch(lambda: values.keep(encoded)))
+    try:
+        return (yield Fetch(lambda: values.keep(encoded)))
+    except KitaruBackendError as error:
+        # No failure of the flow: whoever can write goes on with it.
+        call.scope.run.recorder.store_error = error
+        raise
 
 
 def raise_recorded(call: Call, record: CallRecord) -> UserValue:

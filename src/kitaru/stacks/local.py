@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ from kitaru.stacks.processes import start_detached
 if TYPE_CHECKING:
     from kitaru.model import ExecutionRecord
     from kitaru.settings import Settings
+    from kitaru.store.contract import Store
+
+
+_PAGE = 500
 
 
 class LocalStack:
@@ -78,6 +83,20 @@ def runner_log(settings: Settings, exec_id: str) -> Path:
 def runner_logs(settings: Settings) -> Path:
     """Return the folder of the files that `runner_log` names."""
     return settings.config_dir / "runners"
+
+
+def forget_runner_logs(settings: Settings, store: Store) -> None:
+    """Remove what processes have said for executions that are gone, and files in which nothing was said."""
+    folder = runner_logs(settings)
+    with suppress(FileNotFoundError):
+        files = sorted(folder.glob("*.log"))
+        for start in range(0, len(files), _PAGE):
+            page = files[start : start + _PAGE]
+            statuses = store.get_statuses([file.stem for file in page])
+            for file in page:
+                status = statuses.get(file.stem)
+                if status is None or (status.is_finished and file.stat().st_size == 0):
+                    file.unlink(missing_ok=True)
 
 
 def _if_there(path: object) -> str | None:

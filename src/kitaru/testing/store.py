@@ -94,7 +94,11 @@ def use_store(folder: Path) -> Generator[TestStore]:
     store = TestStore(folder, clock if isinstance(clock, FakeClock) else FakeClock())
     before = settings.overrides()
     settings.override(
-        config_dir=folder, store_url=store.url, artifact_store=file_url(folder / "blobs")
+        config_dir=folder,
+        store_url=store.url,
+        artifact_store=file_url(folder / "blobs"),
+        # It would start processes, in which a test's fakes are not.
+        attendant=False,
     )
     _open.append(store)
     try:

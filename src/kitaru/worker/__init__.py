@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kitaru.stacks import runner_log
+from kitaru.stacks import forget_runner_logs, runner_log
 from kitaru.worker.interrupt import was_interrupted
 from kitaru.worker.local import LocalRun, LocalRunner
 from kitaru.worker.presence import PresentWorker, find_workers, list_present
@@ -44,6 +44,7 @@ __all__ = [
     "continue_detached",
     "find_interrupted",
     "find_workers",
+    "forget_runner_logs",
     "is_interactive",
     "is_running_here",
     "list_present",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import TYPE_CHECKING
 
 from kitaru.attendant import Attendant, Dispatcher, Expiry, Pruner, Reaper, Timers
-from kitaru.stacks import LocalStack
+from kitaru.stacks import LocalStack, forget_runner_logs
 
 if TYPE_CHECKING:
     from kitaru.worker.local import LocalRunner
@@ -56,6 +57,7 @@ def embedded_attendants(
         clock=clock,
         rules=settings.retention,
         rest=stop.wait,
+        tidy=functools.partial(forget_runner_logs, settings, store),
     )
     return watching, Attendant((pruner,), delay_seconds=_PRUNE_DELAY_SECONDS, is_needed=is_needed)
 

@@ -221,14 +221,18 @@ def start(flow: Flow[..., Any], arguments: Mapping[str, Any], **options: Any) ->
     return flow.run(**arguments, **options).exec_id
 
 
-def start_detached(flow: Flow[..., Any], arguments: Mapping[str, Any], **options: Any) -> str:
-    """Create an execution of a flow that others run, and return its id.
+def start_detached(
+    flow: Flow[..., Any], arguments: Mapping[str, Any], **options: Any
+) -> tuple[str, bool]:
+    """Create an execution of a flow that others run; return its id, and whether it is new.
 
     A worker takes it up, or an attendant has it run; see that somebody is there with `continue_detached`.
     """
     from kitaru.authoring.submission import submit_detached
 
-    return submit_detached(flow, arguments, options).id
+    created = submit_detached(flow, arguments, options)
+    assert created.execution is not None  # noqa: S101 - a NewExecution without a parent has a row
+    return created.execution.id, created.created
 
 
 def wait_for(exec_id: str, timeout: float | None = None) -> ExecutionRecord:
