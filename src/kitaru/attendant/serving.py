@@ -34,19 +34,20 @@ if TYPE_CHECKING:
 # A process that has not begun or ended by then never will.
 _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
+DEFAULT_PROCESSES = 16
+"""How many processes an attendant of its own runs for executions at once."""
 # First come those who have waited for an attendant.
 _PRUNE_DELAY_SECONDS = 5.0
 
 
-def duties_of(settings: Settings, store: Store) -> Sequence[Duty]:
-    """Return all that the attendant of a store does."""
+def duties_of(settings: Settings, store: Store, processes: int) -> Sequence[Duty]:
+    """Return what the attendant of a store does all the time, with so many processes at once."""
     clock = SYSTEM_CLOCK
-    most = max(4, 2 * (os.cpu_count() or 1))
     return (
         Reaper(store=store, clock=clock),
         Timers(store=store, clock=clock),
         Expiry(store=store, clock=clock),
-        Dispatcher(store=store, clock=clock, stack=LocalStack(settings), most=most),
+        Dispatcher(store=store, clock=clock, stack=LocalStack(settings), most=processes),
     )
 
 
@@ -67,6 +68,7 @@ def attend(
     stop: threading.Event,
     *,
     log: str | None = None,
+    processes: int = DEFAULT_PROCESSES,
     ready: Callable[[Instance], None] = lambda _: None,
 ) -> None:
     """Be the attendant of a store until `stop` is set.
@@ -75,6 +77,7 @@ def attend(
         settings: Which store.
         stop: Ends it, after the batch at hand.
         log: The file that this process writes to, for those who ask.
+        processes: How many it runs for executions at once.
         ready: Called once it has begun.
 
     Raises:
@@ -90,7 +93,7 @@ def attend(
         with only_instance(settings, instance):
             # Each has a thread: a pass over the whole store is nothing that a lost run can wait for.
             attendants = (
-                Attendant(duties_of(settings, store)),
+                Attendant(duties_of(settings, store, processes)),
                 Attendant((pruner_of(settings, store, stop),), delay_seconds=_PRUNE_DELAY_SECONDS),
             )
             for attendant in attendants:
@@ -105,7 +108,7 @@ def attend(
         store.close()
 
 
-def start_in_background(settings: Settings) -> Instance:
+def start_in_background(settings: Settings, *, processes: int = DEFAULT_PROCESSES) -> Instance:
     """Start a process that is the attendant of a store, and return once it has begun.
 
     Raises:
@@ -120,7 +123,15 @@ def start_in_background(settings: Settings) -> Instance:
     log = settings.config_dir / "attendant.log"
     began = log.stat().st_size if log.exists() else 0
     try:
-        process = start_detached(settings, ("kitaru.attendant", "--log", str(log)), log)
+        process = start_detached(
+            settings,
+            (
+                "kitaru.attendant",
+                *("--log", str(log)),
+                *("--processes", str(processes)),
+            ),
+            log,
+        )
     except OSError as error:
         message = f"the attendant could not be started: {error}."
         raise KitaruBackendError(message) from error

@@ -12,7 +12,6 @@ from kitaru.cli.clean_executions import clean_executions
 from kitaru.cli.output import OutputFormat, print_item, print_note, print_text, size_text
 from kitaru.client.cleaning import Removal, Scope, plan_removal, refuse_unfinished, remove
 from kitaru.errors import KitaruStateError, KitaruUsageError
-from kitaru.settings_rules import sqlite_url
 
 DryRun = Annotated[bool, Parameter(negative=(), help="Only show what would be removed.")]
 Force = Annotated[
@@ -95,7 +94,7 @@ def _refuse_attended(removal: Removal) -> None:
 
     for path in removal.paths:
         if path.suffix == ".db":
-            found = find_instance(settings.current().having(store_url=sqlite_url(path)))
+            found = find_instance(settings.current().having(store_url=settings.sqlite_url(path)))
             if found is not None:
                 message = (
                     f"attendant {found.pid} looks after '{path}'. Stop it first: `kitaru down`. It would go"
