@@ -179,7 +179,8 @@ class Driver:
 def _submit(order: Order, together: threading.Barrier) -> str:
     together.wait()
     flow = getattr(flows, order.flow)
-    return worker.start_detached(flow, dict(order.arguments), idempotency_key=order.key)
+    exec_id, _ = worker.start_detached(flow, dict(order.arguments), idempotency_key=order.key)
+    return exec_id
 
 
 def _waits_for_nobody(execution: ExecutionRecord) -> bool:
