@@ -405,6 +405,25 @@ def test_second_signal_ends_a_worker_at_once(
     assert store.get_execution(exec_id).status is ExecutionStatus.RUNNING  # until someone looks
 
 
+def test_files_that_someone_looks_after_are_not_removed(
+    app: Path, process: Kitaru, store: Store, processes: Processes
+) -> None:
+    assert process("run", "app:quick").code == 0
+    worker = start_worker(processes, store, "app")
+
+    beside_a_worker = process("clean", "global", "--yes")
+    worker.terminate()
+    until(lambda: worker_pids(store) == [])
+    process("up", "--background")
+    beside_an_attendant = process("clean", "global", "--yes")
+    process("down")
+    alone = process("clean", "global", "--yes", "--dry-run")
+
+    assert (beside_a_worker.code, f"worker {worker.pid}" in beside_a_worker.err) == (1, True)
+    assert (beside_an_attendant.code, "kitaru down" in beside_an_attendant.err) == (1, True)
+    assert alone.code == 0
+
+
 # --- what cannot run -------------------------------------------------------------------------
 
 

@@ -54,6 +54,31 @@ def test_run_whose_store_breaks_stays_recoverable(occurrence: int) -> None:
     assert len(ran) == (2 if occurrence == 4 else 3)
 
 
+def test_run_whose_large_value_cannot_be_written_stays_recoverable() -> None:
+    ran: list[int] = []
+
+    @checkpoint
+    def large(number: int) -> bytes:
+        ran.append(number)
+        return bytes(100_000)
+
+    @flow
+    def steps() -> int:
+        return len(large(1)) + len(large(2))
+
+    fail_at("call.before_blob", broken(), occurrence=2)
+    handle = steps.run()
+
+    with pytest.raises(KitaruBackendError, match="disk is full"):
+        handle.wait()
+    assert execution(handle).status is ExecutionStatus.PENDING
+
+    go_on(steps, handle)
+
+    assert handle.wait() == 200_000
+    assert ran == [1, 2, 2]
+
+
 def test_async_run_whose_store_breaks_stays_recoverable() -> None:
     @checkpoint
     async def step(number: int) -> int:

@@ -20,8 +20,10 @@ from kitaru.authoring.flow import Flow
 from kitaru.authoring.submission import submit_detached
 from kitaru.client import ExecutionStatus, KitaruClient
 from kitaru.code_ref import load_script
+from kitaru.errors import KitaruUsageError
 from kitaru.fleet import NO_CODE, code_key
 from kitaru.model import ExecutionRecord
+from kitaru.stacks import forget_runner_logs, runner_log
 from kitaru.worker import runners
 from kitaru.worker.flow_table import FlowTable
 from kitaru.worker.service import Worker
@@ -32,6 +34,7 @@ gate = threading.Event()
 running: set[str] = set()
 most: list[int] = []
 bodies: list[str] = []
+attempts: list[int] = []
 
 
 @checkpoint
@@ -74,6 +77,12 @@ def asks() -> str:
 @flow
 def exits() -> None:
     raise SystemExit(3)
+
+
+@flow(retries=1_000)
+def stubborn() -> None:
+    attempts.append(1)
+    raise ConnectionError("not yet")
 
 
 @flow
@@ -324,6 +333,45 @@ def test_stopping_worker_hands_back_what_is_long_at_its_next_boundary() -> None:
     assert (handed_back.status, handed_back.held_at) == (ExecutionStatus.PENDING, None)
     assert handed_back.recoveries == 0
     assert (outcomes, most) == (["completed"], [1])
+
+
+def test_stopped_worker_tries_nothing_again() -> None:
+    exec_ids = [detach(stubborn) for _ in range(3)]
+
+    with AtWork(stubborn) as at_work:
+        until(lambda: len(attempts) > 20)
+        at_work.stop()
+        stopped_after = len(attempts)
+
+    assert len(attempts) == stopped_after
+    assert {row(one).status for one in exec_ids} == {ExecutionStatus.PENDING}
+
+
+def test_script_that_starts_runs_while_it_is_loaded_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "unguarded.py").write_text(
+        "from kitaru import flow\n\n@flow\ndef run_it() -> int:\n    return 1\n\nrun_it.run()\n"
+    )
+
+    with pytest.raises(KitaruUsageError, match=r"run_it.*unguarded\.py.*__main__"):
+        load_script(tmp_path / "unguarded.py")
+
+    assert KitaruClient().executions.list() == []
+
+
+def test_logs_of_started_processes_go_with_their_executions(config_dir: Path) -> None:
+    gone, kept = detach(quick, name="a"), detach(quick, name="b")
+    with AtWork(quick):
+        ended(gone, kept)
+    for exec_id in (gone, kept):
+        file = runner_log(settings.current(), exec_id)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("patient: J. D.\n")
+
+    KitaruClient().executions.delete(gone)
+    runner_log(settings.current(), gone).write_text("left by a crash")
+    forget_runner_logs(settings.current(), runners.local_runner(settings.current()).store)
+
+    assert [file.stem for file in (config_dir / "runners").iterdir()] == [kept]
 
 
 def test_worker_rides_out_a_store_that_is_out_of_reach(
