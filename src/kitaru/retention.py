@@ -297,7 +297,7 @@ class PruneStep:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What a store's file takes, and how much of it is free to be written again."""
+    """What a store's file takes on the disk, and how much of that is free to be written before it grows."""
 
     file_bytes: int
     free_bytes: int

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from kitaru.cli.output import OutputFormat, print_item, print_note, print_text, size_text
-from kitaru.client import KitaruClient, StoreSpace
+from kitaru.client import KitaruClient, Space
 from kitaru.errors import KitaruBackendError
 
 
@@ -98,12 +98,12 @@ def restore(
         print_text(f"Restored {upkeep.store_url} with {_count(done.blobs)} from {done.folder}")
 
 
-def space_item(space: StoreSpace) -> dict[str, Any]:
+def space_item(space: Space) -> dict[str, Any]:
     """Return how much room the store takes, for JSON."""
     return {"file_bytes": space.file_bytes, "free_bytes": space.free_bytes}
 
 
-def space_text(space: StoreSpace) -> str:
+def space_text(space: Space) -> str:
     """Return how much room the store takes, for people."""
     return f"{size_text(space.file_bytes)}, of which {size_text(space.free_bytes)} are free inside"
 

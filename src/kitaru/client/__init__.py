@@ -15,7 +15,6 @@ from kitaru.client.models import (
     LogEntry,
     PendingWait,
 )
-from kitaru.client.pruning import StoreSpace
 from kitaru.client.statistics import (
     CheckpointStatistics,
     ExecutionStatistics,
@@ -27,7 +26,7 @@ from kitaru.client.story import Explanation, WhyReason
 from kitaru.errors import FailureOrigin
 from kitaru.model import ExecutionStatus, WaitStatus
 from kitaru.pruning import Pruned, PrunedGroup
-from kitaru.retention import RetentionRule
+from kitaru.retention import RetentionRule, Space
 
 __all__ = [
     "ArtifactRef",
@@ -52,8 +51,8 @@ __all__ = [
     "Pruned",
     "PrunedGroup",
     "RetentionRule",
+    "Space",
     "SpanStatistics",
-    "StoreSpace",
     "ValueChange",
     "ValueDiff",
     "WaitStatistics",

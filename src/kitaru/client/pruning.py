@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from kitaru import pruning
@@ -12,25 +11,12 @@ from kitaru.client.connection import Connection
 from kitaru.clock import present_clock
 from kitaru.errors import KitaruUsageError
 from kitaru.pruning import Pruned
-from kitaru.retention import RetentionRule
+from kitaru.retention import RetentionRule, Space
 
 _EXAMPLE = (
     "Give one, as in `kitaru clean executions --older-than 30d --keep 100`, or configure it:"
     ' [[tool.kitaru.retention]] with older_than = "30d" in pyproject.toml.'
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSpace:
-    """How much room the store's file takes.
-
-    Attributes:
-        file_bytes: On the disk.
-        free_bytes: Of that, what was freed inside and is written again before the file grows.
-    """
-
-    file_bytes: int
-    free_bytes: int
 
 
 def rules_of(
@@ -83,13 +69,12 @@ def prune(
     return pruned
 
 
-def measure(connection: Connection) -> StoreSpace:
+def measure(connection: Connection) -> Space:
     """Return how much room the store's file takes."""
-    space = connection.store.measure_space()
-    return StoreSpace(file_bytes=space.file_bytes, free_bytes=space.free_bytes)
+    return connection.store.measure_space()
 
 
-def shrink(connection: Connection) -> tuple[StoreSpace, StoreSpace]:
+def shrink(connection: Connection) -> tuple[Space, Space]:
     """Give the file's free space back to the disk; return its room before and after.
 
     Durability: one transaction.

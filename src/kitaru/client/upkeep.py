@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from kitaru.client import pruning
 from kitaru.client.connection import Connection
-from kitaru.client.pruning import StoreSpace
 from kitaru.clock import MICROSECONDS, present_clock, to_datetime
 from kitaru.errors import KitaruBackendError
 from kitaru.fleet import WorkerRecord
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.pruning import Pruned
-from kitaru.retention import RetentionRule
+from kitaru.retention import RetentionRule, Space
 from kitaru.settings_rules import masked_url
 
 if TYPE_CHECKING:
@@ -149,11 +148,11 @@ class Upkeep:
         """
         return pruning.prune(self._connection, rules, project, grace)
 
-    def measure(self) -> StoreSpace:
+    def measure(self) -> Space:
         """Return how much room the store's file takes, and how much of it is free inside."""
         return pruning.measure(self._connection)
 
-    def shrink(self) -> tuple[StoreSpace, StoreSpace]:
+    def shrink(self) -> tuple[Space, Space]:
         """Give the file's free space back to the disk; return its room before and after.
 
         Durability: one transaction, during which nobody else can write.
