@@ -6,10 +6,10 @@ import functools
 import threading
 from typing import TYPE_CHECKING
 
-from kitaru.attendant import Attendant, Dispatcher, Expiry, Pruner, Reaper, Timers
-from kitaru.stacks import LocalStack, forget_runner_logs
+from kitaru.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
+    from kitaru.attendant import Attendant
     from kitaru.worker.local import LocalRunner
 
 # A script that is over by then has looked after nobody, which leaves it as quick as it was.
@@ -20,16 +20,55 @@ _MOST_LAUNCHES = 4
 _PRUNE_DELAY_SECONDS = 60.0
 
 
-def embedded_attendants(
-    runner: LocalRunner, stop: threading.Event, *, always: bool = False
-) -> tuple[Attendant, ...]:
-    """Return the attendants of a process in which flows run; they end once none is left there.
+class Attending:
+    """Looks after the other executions of a runner's store, while there are runs in its process.
 
     Args:
-        runner: The runs of the process.
-        stop: Ends a pass over the whole store soon.
-        always: They begin at once, and do not end by themselves.
+        runner: The runner.
     """
+
+    def __init__(self, runner: LocalRunner) -> None:
+        self._runner = runner
+        self._lock = threading.Lock()
+        self._attendants: tuple[Attendant, ...] = ()
+        self._closing = threading.Event()
+
+    def begin(self) -> None:
+        """Look after them until nothing runs here any more; nothing happens if that has begun."""
+        if not self._runner.settings.attendant or self._runner.services.clock is not SYSTEM_CLOCK:
+            return
+        if self._closing.is_set():
+            return
+        if not self._attendants:
+            with self._lock:
+                self._attendants = self._attendants or _attendants(self._runner, self._closing)
+        for attendant in self._attendants:
+            attendant.start()
+
+    def begin_for_good(self) -> None:
+        """Look after them at once and until `stop`, whatever runs here."""
+        if not self._runner.settings.attendant:
+            return
+        self.stop()
+        with self._lock:
+            self._closing = threading.Event()
+            self._attendants = _attendants(self._runner, self._closing, always=True)
+        for attendant in self._attendants:
+            attendant.start()
+
+    def stop(self) -> None:
+        """Look after them no longer, and return when the batch at hand is done."""
+        self._closing.set()
+        for attendant in self._attendants:
+            attendant.stop()
+
+
+def _attendants(
+    runner: LocalRunner, stop: threading.Event, *, always: bool = False
+) -> tuple[Attendant, ...]:
+    from kitaru.attendant import Attendant, Dispatcher, Expiry, Pruner, Reaper, Timers
+    from kitaru.stacks import LocalStack, forget_runner_logs
+
     store, clock, settings = runner.store, runner.services.clock, runner.settings
     is_needed = None if always else lambda: _is_needed(runner)
     watching = Attendant(

@@ -34,11 +34,11 @@ from kitaru.logs import LogCapture
 from kitaru.model import ExecutionRecord, ExecutionStatus, JournalEntry, Outcome
 from kitaru.store.journal_writer import JournalWriter
 from kitaru.worker import interrupt
+from kitaru.worker.attending import Attending
 from kitaru.worker.desk import Desk, Respondent
 from kitaru.worker.reporting import Observation
 
 if TYPE_CHECKING:
-    from kitaru.attendant import Attendant
     from kitaru.engine.journal import OnDivergence
     from kitaru.settings import Settings
     from kitaru.store.contract import Store
@@ -108,11 +108,10 @@ class LocalRunner:
             questions=self._desk,
             keeps_stacks=keeps_stacks,
         )
-        self._attendants: tuple[Attendant, ...] = ()
+        self.attending = Attending(self)
         self._go_on: functools.partial[None] | None = None
         self._delays: dict[str, float] = {}
         self.is_releasing = False
-        self._closing = threading.Event()
         # As many as there are flows: a flow may wait for another.
         self._threads = Pool(sys.maxsize, name="kitaru-flow")
         self._lock = threading.RLock()  # an interrupt may strike while it is held
@@ -159,7 +158,7 @@ class LocalRunner:
         try:
             self.services.leases.hold(run, trusted_until)
             self._flusher.wake()
-            self._attend()
+            self.attending.begin()
             interrupt.install()
         except BaseException:
             self._forget(local)
@@ -342,33 +341,6 @@ class LocalRunner:
         )
         local.finished.set_exception(error)
 
-    def _attend(self) -> None:
-        """Look after the other executions of the store, as long as there are runs in this process."""
-        if not self.settings.attendant or self.services.clock is not SYSTEM_CLOCK:
-            return
-        if not self._attendants:
-            from kitaru.worker.attending import embedded_attendants
-
-            with self._lock:
-                self._attendants = self._attendants or embedded_attendants(self, self._closing)
-        for attendant in self._attendants:
-            attendant.start()
-
-    def attend_always(self) -> None:
-        """Look after the other executions of the store until `close`, whatever runs here."""
-        if self.settings.attendant:
-            from kitaru.worker.attending import embedded_attendants
-
-            self.stop_attending()
-            self._attendants = embedded_attendants(self, self._closing, always=True)
-            for attendant in self._attendants:
-                attendant.start()
-
-    def stop_attending(self) -> None:
-        """Look after other executions no longer."""
-        for attendant in self._attendants:
-            attendant.stop()
-
     def _next_delay(self, exec_id: str) -> float:
         """Return for how many seconds an execution that has broken here is left alone."""
         delay = min(self._delays.pop(exec_id, 1.0) * 2, _LONGEST_DELAY_SECONDS)
@@ -413,8 +385,7 @@ class LocalRunner:
 
     def close(self) -> None:
         """End the background threads; only for tests and for processes without runs in flight."""
-        self._closing.set()
-        self.stop_attending()
+        self.attending.stop()
         self.services.leases.stop()
         self.services.watcher.stop()
         self._desk.stop()

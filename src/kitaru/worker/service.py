@@ -106,7 +106,7 @@ class Worker:
             # been known to serve.
             pause = self._turn()
             self._discovery.start()
-            self._runner.attend_always()
+            self._runner.attending.begin_for_good()
             while not self._stopping.is_set():
                 self._woken.wait(pause)
                 self._woken.clear()
@@ -242,7 +242,7 @@ class Worker:
     def _drain(self) -> None:
         """Let what is short end, give back the rest at its next boundary, and leave."""
         # First, so that nobody leaves to it what it claims no more; and it is no attendant of others.
-        self._runner.stop_attending()
+        self._runner.attending.stop()
         try:
             self._runner.store.forget_workers([self._runner.services.leases.owner])
             self._return_what_is_left()
