@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from kitaru.clock import MICROSECONDS
 from kitaru.model import ExecutionRecord, record
@@ -18,6 +19,11 @@ NO_CODE = "no code"
 def code_key(root: str, ref: str) -> str:
     """Return one word for an execution's code: two folders may each have a `flows:release`."""
     return f"{root}|{ref}"
+
+
+def folder_key(folder: str) -> str:
+    """Return the word by which a worker says that it loads whatever is wanted of a folder."""
+    return code_key(folder, "*")
 
 
 @record
@@ -61,6 +67,16 @@ class WorkerRecord:
     def is_heard(self, *, now: int) -> bool:
         """Whether it has said lately that it is there."""
         return self.seen_at >= now - WORKER_SILENCE
+
+    def may_load(self, execution: ExecutionRecord) -> bool:
+        """Whether it looks for code where an execution has its own, and may have it in a moment."""
+        module = execution.code_ref.rpartition(":")[0]
+        folder = str(Path(module).parent) if module.endswith(".py") else execution.code_root
+        return (
+            self.project == execution.project
+            and self.stack == execution.stack
+            and folder_key(folder) in self.code_keys
+        )
 
     def serves(self, execution: ExecutionRecord) -> bool:
         """Whether it takes an execution up as soon as it has room for it."""

@@ -168,6 +168,8 @@ def test_launches_are_reserved_for_the_longest_due(store: Store) -> None:
         (worker(), False),
         (worker(code_keys=("/elsewhere|flows:research",)), True),
         (worker(code_keys=("/src|flows:other",)), True),
+        (worker(code_keys=("/src|*",)), False),
+        (worker(code_keys=("/elsewhere|*",)), True),
         (worker(project="other"), True),
         (worker(stack="other"), True),
         (worker(seen_at=NOW - 11 * SECOND), True),
@@ -244,3 +246,11 @@ def test_code_that_is_wanted_is_listed_once(store: Store) -> None:
     found = store.list_pending_code(now=NOW, project="default", stack="local")
 
     assert sorted(found) == [("/other", "flows:research"), ("/src", "flows:research")]
+
+
+def test_worker_that_loads_what_is_wanted_has_a_moment_to_do_so(store: Store) -> None:
+    pending = create(store)
+    store.announce_worker(worker(code_keys=("/src|*",), seen_at=NOW + 9 * SECOND))
+
+    assert launches(store, NOW + 2 * SECOND) == []
+    assert launches(store, NOW + 4 * SECOND) == [pending.id]

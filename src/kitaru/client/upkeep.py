@@ -69,7 +69,9 @@ def _worker_info(pid: int | None, record: WorkerRecord) -> WorkerInfo:
         pid=pid,
         project=record.project,
         stack=record.stack,
-        flows=tuple(dict.fromkeys(key.partition("|")[2] for key in record.code_keys)),
+        flows=tuple(
+            dict.fromkeys(ref for key in record.code_keys if (ref := key.partition("|")[2]) != "*")
+        ),
         concurrency=record.concurrency,
         running=record.running,
         started_at=to_datetime(record.started_at),

@@ -10,6 +10,9 @@ from kitaru.store.rows import words_from_json, words_to_json
 
 _ANY_NUMBER = 2**31
 
+# A worker that loads what is wanted of a folder gets as long to do so before a process is started.
+_LOADING = 3_000_000
+
 
 def announce_worker(session: Session, worker: WorkerRecord) -> None:
     """Say that a worker is there, or still there."""
@@ -61,7 +64,9 @@ def is_anything_to_launch(
     session: Session, now: int, due: int, project: str | None, stack: str, seen_since: int
 ) -> bool:
     """Return whether a process is wanted, without asking for the right to write."""
-    return session.row("is_anything_to_launch", now, due, project, stack, seen_since) is not None
+    loading_since = now - _LOADING
+    row = session.row("is_anything_to_launch", now, due, project, stack, seen_since, loading_since)
+    return row is not None
 
 
 def reserve_launch(session: Session, exec_id: str, now: int, pause: int) -> bool:
@@ -96,6 +101,7 @@ def reserve_launches(
             stack,
             most_launches,
             seen_since,
+            now - _LOADING,
             pause,
             limit - len(found),
         )

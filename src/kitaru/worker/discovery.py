@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kitaru import settings as configuration
 from kitaru.code_ref import CodeRef
 from kitaru.errors import KitaruBackendError, KitaruError
-from kitaru.fleet import code_key
+from kitaru.fleet import code_key, folder_key
 from kitaru.worker.loading import find_flow, is_of_another_folder
 
 if TYPE_CHECKING:
@@ -68,6 +68,12 @@ class Discovery:
     def served(self) -> Mapping[str, Flow[..., Any]]:
         """The flows that the worker has, by the keys of their code."""
         return self._served
+
+    @property
+    def announced(self) -> tuple[str, ...]:
+        """What others may count on: the code that it has, and the folder that it looks in."""
+        looked_in = [] if self._flows is not None else [folder_key(str(self._home))]
+        return tuple(sorted([*self._served, *looked_in]))
 
     def start(self) -> None:
         """Begin to look."""

@@ -14,7 +14,7 @@ from kitaru.model import ExecutionStatus, WaitKind, WaitStatus
 from kitaru.stacks import LocalStack
 from kitaru.transitions import refuse
 from kitaru.worker.loading import load_flow
-from kitaru.worker.presence import find_workers
+from kitaru.worker.presence import find_workers, list_present
 from kitaru.worker.recovery import adopt, continue_here
 from kitaru.worker.runners import all_runners, local_runner
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # A process that holds the flow's stack takes up an answer within 0.1 s, one that has let it go within 0.3 s.
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+# A worker that looks for code tries it in a process of its own before it loads it.
+_LOADING_SECONDS = 3.0
 # So long nobody else starts a process for what one was started for.
 _LAUNCH_PAUSE = 10 * MICROSECONDS
 
@@ -148,6 +150,9 @@ def _needs_someone(runner: LocalRunner, exec_id: str) -> bool:
     deadline = time.monotonic()
     if not all(owner.is_dead() for owner in owners):
         deadline += _GRACE_SECONDS
+    present = list_present(runner.store, now=runner.services.clock.now())
+    if execution.held_at is None and any(one.record.may_load(execution) for one in present):
+        deadline += _LOADING_SECONDS
     while True:
         execution = runner.store.get_execution(exec_id)
         if execution.status is ExecutionStatus.RUNNING:

@@ -148,7 +148,7 @@ class Worker:
                 owner=self._runner.services.leases.owner,
                 project=self._runner.settings.project,
                 stack=self._stack,
-                code_keys=tuple(sorted(self._discovery.served)),
+                code_keys=self._discovery.announced,
                 concurrency=self._concurrency,
                 running=len(self._running),
                 started_at=self._started_at,

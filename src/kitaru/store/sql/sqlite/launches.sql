@@ -1,4 +1,4 @@
--- name: is_anything_to_launch(now, due, project, stack, seen_since)
+-- name: is_anything_to_launch(now, due, project, stack, seen_since, loading_since)
 -- Whether it is worth asking for the right to write.
 SELECT 1
 FROM execution INDEXED BY execution_pending
@@ -14,13 +14,16 @@ WHERE status = 'pending'
         WHERE worker.seen_at >= :seen_since
             AND worker.project = execution.project
             AND worker.stack = execution.stack
-            AND execution.code_root || '|' || execution.code_ref IN (
-                SELECT value FROM json_each(worker.code_keys)
+            AND EXISTS (
+                SELECT 1
+                FROM json_each(worker.code_keys)
+                WHERE value = execution.code_root || '|' || execution.code_ref
+                    OR (value = execution.code_root || '|*' AND execution.runnable_at > :loading_since)
             )
     ))
 LIMIT 1;
 
--- name: reserve_launches(now, due, project, stack, most_launches, seen_since, pause, limit)
+-- name: reserve_launches(now, due, project, stack, most_launches, seen_since, loading_since, pause, limit)
 -- Executions that nobody has taken up and no worker serves, for one attendant to start a process for; each
 -- time none takes it, the next one waits twice as long.
 UPDATE execution
@@ -41,8 +44,11 @@ WHERE id IN (
             WHERE worker.seen_at >= :seen_since
                 AND worker.project = execution.project
                 AND worker.stack = execution.stack
-                AND execution.code_root || '|' || execution.code_ref IN (
-                    SELECT value FROM json_each(worker.code_keys)
+                AND EXISTS (
+                    SELECT 1
+                    FROM json_each(worker.code_keys)
+                    WHERE value = execution.code_root || '|' || execution.code_ref
+                        OR (value = execution.code_root || '|*' AND execution.runnable_at > :loading_since)
                 )
         ))
     ORDER BY runnable_at, id
