@@ -216,6 +216,14 @@ def test_every_fault_point_is_reached_by_some_scenario(clean: Cleans, tmp_path: 
         ended = case.run(arguments=[what, str(tmp_path / "file")])
         assert ended.status == 0, ended.output
         reached |= set(case.visits(ended))
+    tidy, backup = _case(tmp_path / "tidy", "tidy"), str(tmp_path / "backup")
+    assert tidy.run(arguments=["make"]).status == 0
+    for file in (tidy.folder / "blobs").rglob("*"):
+        os.utime(file, (0, 0))  # what was put just now is not collected
+    for arguments in (["prune"], ["backup", backup], ["restore", backup]):
+        ended = tidy.run(arguments=arguments)
+        assert ended.status == 0, ended.output
+        reached |= set(tidy.visits(ended))
     for scenario in SCENARIOS:
         reached |= set(clean(scenario).visits) | set(clean(scenario).recovery_visits)
 
