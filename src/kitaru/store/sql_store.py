@@ -51,7 +51,7 @@ _NEVER = 0
 
 
 class SqlStore(SqlPruning):
-    """A store in a SQL database. The methods are specified in `contract.py`."""
+    """A store in a SQL database. The methods are specified in `contract`."""
 
     @property
     def url(self) -> str:
