@@ -125,6 +125,8 @@ def restore(connection: Connection, folder: Path, *, force: bool) -> Backup:
     for digest in manifest.blobs:
         connection.blobs.put(source.get(digest))
     fault("restore.after_blobs")
+    # Once more, for copying took a while, and someone may have begun to use the store meanwhile.
+    _check_present(connection, force=force)
     connection.store.restore(folder / _DATABASE)
     fault("restore.after_commit")
     return Backup(folder=folder, blobs=len(manifest.blobs), total_bytes=total)
