@@ -35,7 +35,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.config.stash[_told] = True
     scenarios = {scenario for scenario, _ in kills}
     points = {point for _, point in kills if point in FAULT_POINTS}
-    is_whole = not any("test_sweep" in report.nodeid for report in reports if report.failed)
+    is_whole = not any("tests/crash/" in report.nodeid for report in reports if report.failed)
     terminalreporter.write_line(
         f"crash sweep: {len(scenarios)} scenarios x {len(points)} points = {len(kills)} kills,"
         f" {'all recovered' if is_whole else 'but not all recovered'}",

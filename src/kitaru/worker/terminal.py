@@ -18,7 +18,7 @@ from typing import TextIO
 logger = logging.getLogger(__name__)
 
 _LINE_LIMIT = 4095  # what a terminal in line mode passes on of one line; it drops the rest silently
-_BACKGROUND_SECONDS = 0.5  # between two looks whether the process is in the foreground again
+_LOOK_SECONDS = 0.5  # between two looks whether the process is in the foreground again
 
 
 class EndOfInput(Exception):  # noqa: N818 - a way to leave, as StopIteration
@@ -209,8 +209,9 @@ class Terminal:
                 # A process that reads while it is in the background is stopped with all its flows. The
                 # keys are the shell's then.
                 watched = [] if _is_in_background(keyboard) else [keyboard]
-                patience = None if watched else _BACKGROUND_SECONDS
-                ready, _, _ = select.select([*watched, wakee], [], [], patience)
+                # Never for ever: a Ctrl-C that comes just before the call does not end it, and Python acts
+                # on it when the call is over.
+                ready, _, _ = select.select([*watched, wakee], [], [], _LOOK_SECONDS)
                 if wakee in ready:
                     os.read(wakee, 4096)
                 if self._over():
