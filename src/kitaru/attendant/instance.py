@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import msgspec
 
 from kitaru.errors import KitaruBackendError, KitaruStateError
-from kitaru.settings import Settings
+from kitaru.settings import Settings, masked_url
 
 # Beyond whatever the file says: Windows lets nobody read what is locked.
 _LOCKED_BYTE = 1 << 30
@@ -89,7 +89,7 @@ def only_instance(settings: Settings, instance: Instance) -> Generator[None, Non
             found = find_instance(settings)
             who = "another process" if found is None else f"process {found.pid}"
             message = (
-                f"the store {str(settings.store_url)!r} has an attendant already: {who}."
+                f"the store {masked_url(settings.store_url)!r} has an attendant already: {who}."
                 f" `kitaru status` shows it, `kitaru down` stops it."
             )
             raise KitaruStateError(message)
@@ -104,7 +104,11 @@ def only_instance(settings: Settings, instance: Instance) -> Generator[None, Non
 
 def _lock_soon(file: IO[bytes]) -> bool:
     """As `_lock`, but not put off by someone who only looks."""
-    return any(_lock(file) or time.sleep(0.02) for _ in range(5))
+    for _ in range(5):
+        if _lock(file):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _unusable(path: Path, error: OSError) -> KitaruBackendError:
