@@ -8,8 +8,9 @@ which no clock adjustment moves.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -52,6 +53,64 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+class SharedClock:
+    """The clock of a store that several machines use, as this process knows it.
+
+    It is asked for once and then goes on by `monotonic`, so that nobody's setting of this machine's clock
+    moves it. It is asked again now and then, and when the machine's clock has jumped against
+    `monotonic`: it was set, or the machine has slept. While the store does not answer, the time goes on.
+
+    Args:
+        ask: Returns the store's present moment.
+    """
+
+    # Clocks drift by some ten microseconds in a second; leases are told apart by seconds.
+    _ASK_AGAIN_SECONDS = 60.0
+    _JUMP_SECONDS = 1.0
+
+    def __init__(self, ask: Callable[[], int]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        # Monotonic second, machine's moment and store's moment, all of the same instant.
+        self._anchor: tuple[float, int, int] | None = None
+        self._asked_at = float("-inf")
+
+    def now(self) -> int:
+        anchor, monotonic, machine = self._anchor, time.monotonic(), SYSTEM_CLOCK.now()
+        if anchor is None or self._is_stale(anchor, monotonic, machine):
+            anchor = self._measure(anchor)
+            monotonic = time.monotonic()
+        return anchor[2] + round((monotonic - anchor[0]) * MICROSECONDS)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def pass_time(self, seconds: float) -> float:
+        return seconds
+
+    def _is_stale(self, anchor: tuple[float, int, int], monotonic: float, machine: int) -> bool:
+        drift = (machine - anchor[1]) / MICROSECONDS - (monotonic - anchor[0])
+        due = self._ASK_AGAIN_SECONDS if abs(drift) < self._JUMP_SECONDS else self._JUMP_SECONDS
+        return monotonic - self._asked_at >= due
+
+    def _measure(self, before: tuple[float, int, int] | None) -> tuple[float, int, int]:
+        with self._lock:
+            if self._anchor is not before and self._anchor is not None:
+                return self._anchor  # another thread has just asked
+            began = self._asked_at = time.monotonic()
+            try:
+                moment = self._ask()
+            except Exception:
+                if before is None:
+                    raise
+                return before
+            ended = time.monotonic()
+            # The answer is of some instant in between; half of the way is the best guess.
+            self._anchor = (began + (ended - began) / 2, SYSTEM_CLOCK.now(), moment)
+            return self._anchor
+
 
 _present: Clock = SYSTEM_CLOCK
 

@@ -6,8 +6,8 @@ Moments are microseconds since the epoch, UTC. `kitaru.client` turns records int
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, dataclass_transform
 
 from kitaru.errors import FailureOrigin
@@ -27,7 +27,7 @@ __all__ = [
     "CallStatus", "Claim", "Committed", "EventKind", "EventRecord", "ExecutionFilter", "ExecutionRecord",
     "ExecutionStatus", "FailureRecord", "HeldLease", "JournalEntry", "LogLine", "LogSource",
     "MetadataRecord", "NewExecution", "Outcome", "Resolution", "StoredValue", "WaitKind", "WaitRecord",
-    "WaitStatus", "Write", "positional_record", "record",
+    "WaitStatus", "Write", "adopt_created", "positional_record", "record",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -412,6 +412,21 @@ class Committed:
     cancel_requested: bool = False
     execution: ExecutionRecord | None = None
     created: bool = False
+
+
+def adopt_created(writes: Sequence[Write], committed: Sequence[Committed]) -> list[Committed]:
+    """Return the outcomes of writes that were tried again because it was not known what became of them.
+
+    An execution that is there under the very id that it was to have is this creation's own.
+    """
+    return [
+        replace(outcome, created=True)
+        if isinstance(write, NewExecution)
+        and outcome.execution is not None
+        and outcome.execution.id == write.id
+        else outcome
+        for write, outcome in zip(writes, committed, strict=True)
+    ]
 
 
 @positional_record

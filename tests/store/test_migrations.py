@@ -192,7 +192,7 @@ def test_store_of_a_newer_version_is_left_as_it_is_to_the_byte(tmp_path: Path) -
     change(path, "INSERT INTO kitaru_migration VALUES (9, 'from_the_future', 'x', 0)")
     before = path.read_bytes()
 
-    with pytest.raises(KitaruBackendError, match=r"schema version 9, but .* up to 3") as raised:
+    with pytest.raises(KitaruBackendError, match=r"schema version 9, but .* up to 4") as raised:
         SQLiteStore(path)
 
     assert path.read_bytes() == before

@@ -6,9 +6,11 @@ It knows no statement and no record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from kitaru.clock import Clock
+from kitaru.store.contract.sharing import Watch
 from kitaru.store.queries import Row, Statement
 
 T = TypeVar("T")
@@ -41,6 +43,18 @@ class Session(Protocol):
         """Return a named statement, to put one together from."""
         ...
 
+    def lock_executions(self, exec_ids: Iterable[str]) -> None:
+        """Let nobody else change these executions' rows before this transaction ends.
+
+        Whoever wakes, parks or ends an execution looks at its waits after this, because only then do its
+        statements see what others have done meanwhile. Nothing to do where writers exclude each other.
+        """
+        ...
+
+    def serialize(self, key: str) -> None:
+        """Let nobody else pass here with the same key before this transaction ends."""
+        ...
+
 
 class Database(Protocol):
     """One database. Safe to use from any thread."""
@@ -50,16 +64,28 @@ class Database(Protocol):
         """Where it is, without credentials."""
         ...
 
+    @property
+    def clock(self) -> Clock:
+        """The clock that all who use it share."""
+        ...
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        """Have `wake` called when something has become pending; see `contract/sharing.py`."""
+        ...
+
     def read(self, work: Callable[[Session], T]) -> T:
         """Return what `work` reads. Each of its statements sees all that was committed before."""
         ...
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[Session], T], *, is_repeatable: bool = False) -> T:
         """Return what `work` returned, after committing what it wrote.
 
-        `work` may be called several times, each time with nothing of the time before in the database.
+        `work` may be called several times, each time with nothing of the time before in the database;
+        but if it `is_repeatable`, a former time may have been committed without anybody's learning of
+        it, and what it returns then must be as true. Otherwise the database is asked whether it was.
 
-        Durability: one transaction, flushed to disk. If it raises, nothing was written.
+        Durability: one transaction, flushed to disk. If it raises, nothing was written, unless the database
+        has been out of reach since; the error says so.
         """
         ...
 

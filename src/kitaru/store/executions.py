@@ -74,13 +74,17 @@ def request_cancel(session: Session, exec_id: str, by: str, now: int) -> Executi
     status = _status(session, exec_id)
     if status.is_finished:
         refuse("cancelled", exec_id, status, "unfinished")
-    asked = session.rows("cancel_tree", now, by, exec_id)
-    end_waits(session, [found for found, ended_at in asked if ended_at is not None])
+    ended: list[str] = []
+    # Again until there is nothing left: whoever held one of the rows may have started a child meanwhile.
+    while asked := session.rows("cancel_tree", now, by, exec_id):
+        ended += [found for found, ended_at in asked if ended_at is not None]
+    end_waits(session, ended)
     return get_execution(session, exec_id)
 
 
 def delete_execution(session: Session, exec_id: str) -> None:
     """Remove an execution and its descendants, all of them and its ancestors finished."""
+    lock_family(session, exec_id)
     _status(session, exec_id)
     unfinished = find_unfinished_member(session, exec_id)
     if unfinished is not None:
@@ -109,6 +113,11 @@ def delete_execution(session: Session, exec_id: str) -> None:
         )
         raise KitaruStateError(message)
     delete_tree(session, exec_id)
+
+
+def lock_family(session: Session, exec_id: str) -> None:
+    """Let nobody go on with, replay or start anything in an execution's family before it is deleted."""
+    session.rows("lock_family", exec_id)
 
 
 def find_unfinished_member(session: Session, exec_id: str) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ is needed: the transaction holds the database's write lock, so that no claim can
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from kitaru.errors import KitaruNotFoundError, KitaruStateError, KitaruUsageError
 from kitaru.faults import fault
@@ -31,10 +31,10 @@ from kitaru.store.execution_rows import created_execution, execution_to_row
 from kitaru.store.executions import (
     find_execution,
     find_holder_of_key,
-    find_status,
     reopen_calls,
 )
 from kitaru.store.log_rows import RECORD_EVENT, event_to_row
+from kitaru.store.logs import serialize_cursors
 from kitaru.store.queries import Row
 from kitaru.store.rows import (
     artifact_from_row,
@@ -58,13 +58,22 @@ _ENDS = frozenset(status for status in ExecutionStatus if status.is_finished)
 
 _RECORD_CALL = "record_call"
 
+# How many columns identify a row that a later one of the same transaction may replace.
+_KEYS = {_RECORD_CALL: 2, "record_metadata": 3}
+
 # Older than any moment.
 _EVER = 0
+
+
+def is_repeatable(writes: Sequence[Write]) -> bool:
+    """Return whether committing these again changes nothing and says the same; only events would double."""
+    return not any(isinstance(write, JournalEntry) and write.events for write in writes)
 
 
 def commit(session: Session, writes: Sequence[Write]) -> list[Committed]:
     """Write several things; return what became of each, in order."""
     batch = _Batch(session)
+    batch.lock(writes)
     committed = [
         batch.add_entry(write) if isinstance(write, JournalEntry) else batch.add_execution(write)
         for write in writes
@@ -101,6 +110,8 @@ class _Batch:
         fence = self._fences.get((exec_id, epoch))
         if fence is None:
             fence = self._fences[exec_id, epoch] = self._check_fence(exec_id, epoch)
+            if not fence.held and entry.outcome is not None:
+                return self._find_own_end(exec_id, epoch, entry.outcome)
         if not fence.held:
             return fence
         self.add_rows(entry)
@@ -108,6 +119,22 @@ class _Batch:
             self._end(entry, entry.outcome, is_cancelled=fence.cancel_requested)
             self._fences[exec_id, epoch] = _LOST
         return fence
+
+    def lock(self, writes: Sequence[Write]) -> None:
+        """Take all rows at once and in one order, so that no two transactions have what the other wants."""
+        if len(writes) > 1:
+            concerned = {
+                write.exec_id if isinstance(write, JournalEntry) else write.parent_id
+                for write in writes
+            }
+            self._session.lock_executions(exec_id for exec_id in concerned if exec_id is not None)
+
+    def _find_own_end(self, exec_id: str, epoch: int, outcome: Outcome) -> Committed:
+        """Return what became of an outcome that may have been committed before, unknown to its runner."""
+        row = self._session.row("find_ended_claim", exec_id, _ended_claim(epoch, outcome))
+        if row is None:
+            return _LOST
+        return _HELD if row[0] is None else _HELD_AND_CANCELLED
 
     def add_rows(self, entry: JournalEntry) -> None:
         exec_id = entry.exec_id
@@ -123,6 +150,7 @@ class _Batch:
             rows = [(exec_id, datum.position, datum.key, datum.value) for datum in entry.metadata]
             self._add("record_metadata", rows)
         if entry.events:
+            serialize_cursors(self._session, [exec_id])
             self._add(RECORD_EVENT, [event_to_row(exec_id, event) for event in entry.events])
         if entry.waits:
             record_waits(self._session, exec_id, entry.waits)
@@ -130,7 +158,10 @@ class _Batch:
     def _end(self, entry: JournalEntry, outcome: Outcome, *, is_cancelled: bool) -> None:
         exec_id = entry.exec_id
         status, *columns = _outcome_columns(outcome, is_cancelled=is_cancelled)
-        self._session.run("record_outcome", status.value, *columns, exec_id, entry.epoch)
+        ended_claim = _ended_claim(entry.epoch, outcome)
+        self._session.run(
+            "record_outcome", status.value, *columns, ended_claim, exec_id, entry.epoch
+        )
         if status in _ENDS:
             end_waits(self._session, (exec_id,))
         elif status is ExecutionStatus.WAITING:
@@ -165,7 +196,7 @@ class _Batch:
 
     def _is_orphan(self, new: NewExecution) -> bool:
         """Whether a replay has been created already; it must not be, if what it replays is gone."""
-        if new.origin_id is None or find_status(self._session, new.origin_id) is not None:
+        if new.origin_id is None or self._session.row("find_origin", new.origin_id) is not None:
             return False
         # The origin was there when its record was read. The blobs that it named may go at any moment.
         if _find_existing(self._session, new) is not None:
@@ -178,7 +209,11 @@ class _Batch:
 
     def write(self) -> None:
         for name, rows in self._rows.items():
-            changed = self._session.run_many(name, rows)
+            keys = _KEYS.get(name)
+            changed = sum(
+                self._session.run_many(name, part)
+                for part in ([rows] if keys is None or len(rows) == 1 else _apart(rows, keys))
+            )
             if name == _RECORD_CALL and changed < len(rows):
                 _refuse_second_results(self._session, rows)
         # Last, because an entry may record the failed call that its outcome reopens.
@@ -200,6 +235,26 @@ class _Batch:
             self._rows[name] = rows
         else:
             gathered += rows
+
+
+def _ended_claim(epoch: int, outcome: Outcome) -> str:
+    return f"{epoch}:{outcome.status.value}"
+
+
+def _apart(rows: list[Row], keys: int) -> Iterator[list[Row]]:
+    """Yield the rows in parts, in order, none of which has two of the same key.
+
+    A statement of several rows may be refused if it was to replace what it has itself just written.
+    """
+    part: list[Row] = []
+    seen: set[Row] = set()
+    for row in rows:
+        if row[:keys] in seen:
+            yield part
+            part, seen = [], set()
+        part.append(row)
+        seen.add(row[:keys])
+    yield part
 
 
 def _outcome_columns(outcome: Outcome, *, is_cancelled: bool) -> Row:

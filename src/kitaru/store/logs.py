@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -21,13 +21,24 @@ from kitaru.store.log_rows import (
 _ALL = 2**63 - 1
 
 
+def serialize_cursors(session: Session, exec_ids: Iterable[str]) -> None:
+    """Have what is told of an execution committed in the order of its cursors.
+
+    Whoever reads on after a cursor would miss a smaller one that is committed later.
+    """
+    for exec_id in sorted(exec_ids):
+        session.serialize(f"told:{exec_id}")
+
+
 def append_logs(session: Session, lines: Sequence[LogLine]) -> None:
     """Add log lines; those of unknown executions are dropped."""
+    serialize_cursors(session, {line.exec_id for line in lines})
     session.run_many("append_log", [log_to_row(line) for line in lines])
 
 
 def append_events(session: Session, events: Sequence[tuple[str, EventRecord]]) -> None:
     """Add events, each with its execution's id; those of unknown executions are dropped."""
+    serialize_cursors(session, {exec_id for exec_id, _ in events})
     # Asked once for each execution: there are hundreds of events at a time, and of few executions.
     known = get_statuses(session, list({exec_id for exec_id, _ in events}))
     rows = [event_to_row(exec_id, event) for exec_id, event in events if exec_id in known]

@@ -26,6 +26,7 @@ from kitaru.store.executions import (
     delete_tree,
     find_unfinished_member,
     find_unfinished_replay,
+    lock_family,
 )
 
 # Sorts after every key that an execution has.
@@ -157,6 +158,7 @@ def _find_if_prunable(
     session: Session, exec_id: str, rule: RetentionRule, now: int
 ) -> Prunable | None:
     """Return an execution that may still go: since it was found, someone may have retried or replayed it."""
+    lock_family(session, exec_id)
     row = session.row("find_root", exec_id)
     if row is None:
         return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from kitaru.clock import Clock
 from kitaru.figures import FlowFigures
 from kitaru.fleet import ClaimFilter, WorkerRecord
 from kitaru.model import (
@@ -26,9 +27,10 @@ from kitaru.model import (
     WaitKind,
     WaitRecord,
     Write,
+    adopt_created,
 )
 from kitaru.store import archive, attendance, executions, journal, logs, statistics, waits
-from kitaru.store.contract import ANY, NO_LIMIT
+from kitaru.store.contract import ANY, NO_LIMIT, Watch
 from kitaru.store.database import Session
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
 from kitaru.store.leases import (
@@ -43,6 +45,7 @@ from kitaru.store.leases import (
     reap,
     renew_leases,
 )
+from kitaru.store.receipts import perform_once
 from kitaru.store.sql_pruning import SqlPruning
 
 # A transaction that had to wait for longer speaks of leases as they were before.
@@ -56,6 +59,32 @@ class SqlStore(SqlPruning):
     @property
     def url(self) -> str:
         return self._database.url
+
+    @property
+    def clock(self) -> Clock:
+        return self._database.clock
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        return self._database.watch(wake)
+
+    def perform_once(self, key: str, work: Callable[[SqlStore], bytes]) -> tuple[bytes, bool]:
+        """Do `work` on this store in one transaction, unless that was done under this key before.
+
+        For servers: a request whose answer was lost comes again with its key.
+
+        Returns:
+            What `work` answered, now or then, and whether it was then.
+
+        Durability: one transaction for all that `work` writes and its answer. If it raises, nothing was
+        written or kept.
+        """
+        return perform_once(self._database, key, lambda bound: work(SqlStore(bound)))
+
+    def forget_receipts(self, *, before: int) -> int:
+        """Forget answers that were given before a moment; return how many."""
+        return self._database.write(
+            lambda session: session.run("forget_receipts", before), is_repeatable=True
+        )
 
     def get_execution(self, exec_id: str) -> ExecutionRecord:
         return self._database.read(lambda session: executions.get_execution(session, exec_id))
@@ -114,7 +143,8 @@ class SqlStore(SqlPruning):
         self, owner: str, leases: Sequence[tuple[str, int]], *, lease_expires_at: int
     ) -> list[HeldLease]:
         return self._database.write(
-            lambda session: renew_leases(session, owner, leases, lease_expires_at)
+            lambda session: renew_leases(session, owner, leases, lease_expires_at),
+            is_repeatable=True,
         )
 
     def list_running(self) -> list[ExecutionRecord]:
@@ -154,13 +184,17 @@ class SqlStore(SqlPruning):
 
     def announce_worker(self, worker: WorkerRecord) -> None:
         self._database.reconnect_if_replaced()
-        self._database.write(lambda session: attendance.announce_worker(session, worker))
+        self._database.write(
+            lambda session: attendance.announce_worker(session, worker), is_repeatable=True
+        )
 
     def list_workers(self) -> list[WorkerRecord]:
         return self._database.read(attendance.list_workers)
 
     def forget_workers(self, owners: Sequence[str]) -> None:
-        self._database.write(lambda session: attendance.forget_workers(session, owners))
+        self._database.write(
+            lambda session: attendance.forget_workers(session, owners), is_repeatable=True
+        )
 
     def reserve_launch(self, exec_id: str, *, now: int, pause: int) -> bool:
         return self._database.write(
@@ -168,7 +202,9 @@ class SqlStore(SqlPruning):
         )
 
     def hasten_launch(self, exec_id: str, *, now: int) -> None:
-        self._database.write(lambda session: attendance.hasten_launch(session, exec_id, now))
+        self._database.write(
+            lambda session: attendance.hasten_launch(session, exec_id, now), is_repeatable=True
+        )
 
     def reserve_launches(
         self,
@@ -202,7 +238,15 @@ class SqlStore(SqlPruning):
         # A run that goes on notices by itself that its row is gone; a new one would seem to succeed.
         if any(isinstance(write, NewExecution) for write in writes):
             self._database.reconnect_if_replaced()
-        return self._database.write(lambda session: journal.commit(session, writes))
+        attempts = 0
+
+        def step(session: Session) -> list[Committed]:
+            nonlocal attempts
+            attempts += 1
+            committed = journal.commit(session, writes)
+            return committed if attempts == 1 else adopt_created(writes, committed)
+
+        return self._database.write(step, is_repeatable=journal.is_repeatable(writes))
 
     def list_calls(self, exec_id: str) -> list[CallRecord]:
         return self._database.read(lambda session: journal.list_calls(session, exec_id))
@@ -297,7 +341,9 @@ class SqlStore(SqlPruning):
         self._database.write(lambda session: logs.append_events(session, events))
 
     def prune_events(self, exec_id: str, *, keep: int) -> None:
-        self._database.write(lambda session: logs.prune_events(session, exec_id, keep))
+        self._database.write(
+            lambda session: logs.prune_events(session, exec_id, keep), is_repeatable=True
+        )
 
     def list_events(
         self, exec_id: str, *, after: int = 0, limit: int | None = None

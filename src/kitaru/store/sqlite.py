@@ -23,6 +23,7 @@ from kitaru.errors import KitaruBackendError
 from kitaru.faults import fault
 from kitaru.retention import Space
 from kitaru.store import sqlite_files
+from kitaru.store.contract.sharing import Watch
 from kitaru.store.migrations import find_differences, known_migrations
 from kitaru.store.queries import load_statements
 from kitaru.store.sql_store import SqlStore
@@ -75,6 +76,18 @@ class SQLiteStore(SqlStore):
         self._files.close()
 
 
+class _Blind:
+    """A watch on a file, which never wakes anybody; looking at it is cheap."""
+
+    is_live = False
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+_BLIND = _Blind()
+
+
 class SqliteDatabase:
     """Connections to one file, transactions, and waiting for others.
 
@@ -101,6 +114,13 @@ class SqliteDatabase:
     def url(self) -> str:
         posix = self.path.as_posix()
         return "sqlite://" + (posix if posix.startswith("/") else "/" + posix)
+
+    @property
+    def clock(self) -> Clock:
+        return SYSTEM_CLOCK
+
+    def watch(self, wake: Callable[[], None]) -> Watch:  # noqa: ARG002 - a file tells nobody
+        return _BLIND
 
     def open(self) -> None:
         """Create the file or bring its schema to this version, if that has not been done."""
@@ -130,7 +150,7 @@ class SqliteDatabase:
                 if session is not None:
                     self._readers.give_back(session, is_sound=is_sound)
 
-    def write(self, work: Callable[[SqliteSession], T]) -> T:
+    def write(self, work: Callable[[SqliteSession], T], *, is_repeatable: bool = False) -> T:  # noqa: ARG002 - what a file's commit has done is always known
         patience: Patience | None = None
         # Held while waiting for other processes too: the threads of this one queue up behind it
         # instead of all asking.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 from kitaru.store.queries import Row, Statement
@@ -70,6 +70,12 @@ class SqliteSession:
 
     def statement(self, name: str) -> Statement:
         return self._statements[name]
+
+    def lock_executions(self, exec_ids: Iterable[str]) -> None:
+        """Do nothing: a transaction that writes excludes all others."""
+
+    def serialize(self, key: str) -> None:
+        """Do nothing, for the same reason."""
 
     def execute(self, text: str) -> None:
         """Run a statement without arguments or rows, such as `COMMIT`."""

@@ -2,7 +2,7 @@
 
 The rule that no wake-up is lost. Whoever ends a wait makes its execution `pending` in the same transaction
 if it is `waiting`; whoever makes an execution `waiting` looks, in the same transaction, whether what it waits
-for is over already. Transactions come one after the other, so that one of the two sees the other.
+for is over already. Both lock the execution's row before they look, so that one of the two sees the other.
 
 The other rule is that open waits belong to unfinished executions, and open waits for a child to children
 that are not finished: every end of an execution goes through `end_waits`.
@@ -63,6 +63,11 @@ def end_waits(session: Session, exec_ids: Sequence[str]) -> None:
         return
     # First what they wait for themselves: of a parent and a child that end together, neither is to wake.
     session.run_many("close_waits", concerned)
+    session.lock_executions(
+        parent
+        for (exec_id,) in concerned
+        for (parent,) in session.rows("find_waiting_for", exec_id)
+    )
     answered: list[Row] = []
     for (exec_id,) in concerned:
         answered += session.rows("answer_child_waits", exec_id)
@@ -71,6 +76,11 @@ def end_waits(session: Session, exec_ids: Sequence[str]) -> None:
 
 def reopen_wait(session: Session, exec_id: str, position: str) -> None:
     """Make the wait of a call that was reopened just now open again, if the call has one."""
+    row = session.row("find_wait", exec_id, position)
+    if row is None:
+        return
+    if (child_id := wait_from_row(row).child_id) is not None:
+        session.lock_executions([child_id])
     session.run("reopen_wait", exec_id, position)
 
 
@@ -95,6 +105,7 @@ def resolve_wait(
     if status not in _RESOLUTIONS:
         message = f"expected a wait to be answered or aborted, got status {status.value!r}"
         raise KitaruUsageError(message)
+    session.lock_executions([exec_id])
     row = session.row(
         "resolve_wait",
         status.value,
@@ -126,8 +137,11 @@ def wake_due(
     kind: WaitKind | None,
 ) -> list[str]:
     """End the waits whose moment has come; return their executions, the most overdue first."""
+    due = session.rows("find_due_waits", now, _json(exec_ids), kind, limit)
+    found = {exec_id for (exec_id,) in due}
+    session.lock_executions(found)
     # RETURNING promises no order.
-    ended = sorted(session.rows("end_due_waits", now, _json(exec_ids), kind, limit))
+    ended = sorted(session.rows("end_due_waits", now, _json(sorted(found)), kind, limit))
     concerned = list(dict.fromkeys(exec_id for _, exec_id in ended))
     _wake(session, [(now, exec_id) for exec_id in concerned])
     return concerned

@@ -11,7 +11,7 @@ Rules for every method:
   has not happened at all when it raises.
 * Drivers' exceptions come out as `KitaruBackendError` (`__cause__` is the driver's). Nothing else of a
   driver leaks. A busy database is waited for, not reported.
-* `now` is the caller's clock in microseconds. Leases on one machine share that machine's clock.
+* `now` is a moment of the store's own clock (`Changes.clock`) in microseconds, unless tests own the time.
 * Unknown ids raise `KitaruNotFoundError` where one thing is asked for (`get_…`), and give nothing where
   several are (`list_…`, `find_…`).
 """
@@ -29,6 +29,7 @@ from kitaru.store.contract.files import Files
 from kitaru.store.contract.keeping import Archive, Logs, Statistics
 from kitaru.store.contract.pruning import Pruning
 from kitaru.store.contract.runs import ANY, NO_LIMIT, Executions, Journal, Leases
+from kitaru.store.contract.sharing import Changes, Watch
 from kitaru.store.contract.waiting import Attendance, Waits
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "NO_LIMIT",
     "Archive",
     "Attendance",
+    "Changes",
     "Executions",
     "Files",
     "Journal",
@@ -45,6 +47,7 @@ __all__ = [
     "Statistics",
     "Store",
     "Waits",
+    "Watch",
     "Writer",
 ]
 
@@ -75,6 +78,7 @@ class Store(
     Logs,
     Pruning,
     Files,
+    Changes,
     Protocol,
 ):
     """All of it, and a life of its own."""

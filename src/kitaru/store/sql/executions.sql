@@ -109,6 +109,16 @@ WHERE status IN ('pending', 'running', 'waiting')
     )
 RETURNING id, ended_at;
 
+-- name: lock_family(exec_id)
+-- Nothing to do where writers exclude each other.
+SELECT id FROM execution WHERE id = :exec_id;
+
+-- name: find_origin(exec_id)
+-- What a replay is made of; it stays until the replay is there.
+SELECT status
+FROM execution
+WHERE id = :exec_id;
+
 -- name: find_unfinished_in_tree(exec_id)
 -- Which of an execution and its descendants keep it from being deleted.
 WITH RECURSIVE tree (id) AS (

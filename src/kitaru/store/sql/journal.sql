@@ -73,7 +73,7 @@ ON CONFLICT (execution_id, position, key) DO UPDATE SET value = excluded.value;
 INSERT INTO event (execution_id, kind, position, payload, created_at)
 VALUES (:exec_id, :kind, :position, :payload, :created_at);
 
--- name: record_outcome(status, result_codec, result_data, result_digest, result_size, failure, reason, runnable_at, held_at, ended_at, spent_retries, exec_id, epoch)!
+-- name: record_outcome(status, result_codec, result_data, result_digest, result_size, failure, reason, runnable_at, held_at, ended_at, spent_retries, ended_claim, exec_id, epoch)!
 -- End a claim.
 UPDATE execution
 SET
@@ -90,9 +90,16 @@ SET
         WHEN :status IN ('completed', 'failed', 'cancelled') THEN coalesce(:ended_at, cancel_requested_at)
     END,
     retries_left = retries_left - CASE WHEN retries_left > 0 THEN :spent_retries ELSE 0 END,
+    ended_claim = :ended_claim,
     lease_owner = NULL,
     lease_expires_at = NULL
 WHERE id = :exec_id AND epoch = :epoch AND status = 'running';
+
+-- name: find_ended_claim(exec_id, ended_claim)
+-- Whether it was this very runner that ended its claim, and so.
+SELECT cancel_requested_at
+FROM execution
+WHERE id = :exec_id AND ended_claim = :ended_claim;
 
 -- name: list_calls(exec_id)
 -- An execution's journal, in the order in which positions were first written.

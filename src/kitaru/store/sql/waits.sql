@@ -1,5 +1,4 @@
--- Where writers do not exclude each other as they do in SQLite, whoever ends, parks or wakes an execution has
--- to lock its row before looking at the waits: one that parks must not miss the answer that comes meanwhile.
+-- Whoever ends, parks or wakes an execution has locked its row before looking at the waits (`waits.py`).
 
 -- name: record_wait(exec_id, position, wait_id, name, kind, status, question, schema, metadata, wake_at, child_id, asked_by, problem, created_at, answer, resolved_at, resolved_by, resolved_via)!
 -- A wait in place of what its position had. What someone has said, or time has, is not lost when the flow asks
@@ -80,6 +79,12 @@ SET
     status = 'closed',
     resolved_at = (SELECT execution.ended_at FROM execution WHERE execution.id = wait.execution_id)
 WHERE execution_id = :exec_id AND status = 'open';
+
+-- name: find_waiting_for(exec_id)
+-- Whose wait the end of an execution ends.
+SELECT execution_id
+FROM wait
+WHERE child_id = :exec_id AND status = 'open';
 
 -- name: answer_child_waits(exec_id)
 -- An execution that has ended is what others may have waited for.

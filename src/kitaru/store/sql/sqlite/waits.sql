@@ -18,6 +18,17 @@ WHERE status = 'open'
     AND (:kind IS NULL OR kind = :kind)
 LIMIT 1;
 
+-- name: find_due_waits(now, exec_ids, kind, limit)
+-- Whose waits are over, the most overdue first.
+SELECT execution_id
+FROM wait INDEXED BY wait_due
+WHERE status = 'open'
+    AND wake_at <= :now
+    AND (:exec_ids IS NULL OR execution_id IN (SELECT value FROM json_each(:exec_ids)))
+    AND (:kind IS NULL OR kind = :kind)
+ORDER BY wake_at, execution_id, position
+LIMIT :limit;
+
 -- name: end_due_waits(now, exec_ids, kind, limit)
 -- End the waits whose moment has come, the most overdue first.
 UPDATE wait

@@ -1,0 +1,75 @@
+"""Doing what a request asks for once, however often the request comes.
+
+A server's answer may be lost on its way, and the server itself may die between its commit and the answer. So
+the answer is kept under the request's key, in the transaction that did what was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from kitaru.clock import Clock
+from kitaru.store.contract.sharing import Watch
+from kitaru.store.database import Database, Session
+
+T = TypeVar("T")
+
+
+def perform_once(
+    database: Database, key: str, work: Callable[[BoundDatabase], bytes]
+) -> tuple[bytes, bool]:
+    """Return what `work` answers, or what it answered when this key came before, and whether it did.
+
+    Durability: one transaction for the work and its answer. If it raises, neither is kept.
+    """
+    now = database.clock.now()
+
+    def step(session: Session) -> tuple[bytes, bool]:
+        # The same request may be on its way twice at once; the second waits here for the first's answer.
+        session.serialize(key)
+        found = session.row("find_receipt", key)
+        if found is not None:
+            return bytes(found[0]), True
+        answer = work(BoundDatabase(session, database))
+        session.run("record_receipt", key, answer, now)
+        return answer, False
+
+    return database.write(step, is_repeatable=True)
+
+
+class BoundDatabase:
+    """A database whose reads and writes all belong to one transaction that is open already.
+
+    `database.py` specifies the methods.
+    """
+
+    def __init__(self, session: Session, database: Database) -> None:
+        self._session = session
+        self._database = database
+
+    @property
+    def url(self) -> str:
+        return self._database.url
+
+    @property
+    def clock(self) -> Clock:
+        return self._database.clock
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        return self._database.watch(wake)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        return work(self._session)
+
+    def write(self, work: Callable[[Session], T], *, is_repeatable: bool = False) -> T:  # noqa: ARG002 - the transaction around it answers for that
+        return work(self._session)
+
+    def reconnect_if_replaced(self) -> None:
+        """Stay: the transaction is where it is."""
+
+    def verify(self) -> list[str]:
+        return self._database.verify()
+
+    def close(self) -> None:
+        """Stay open: the connection is whoever's transaction it is."""
