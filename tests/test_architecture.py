@@ -18,6 +18,7 @@ MAX_LINES = 500
 GROUND = frozenset(
     {
         "_version",
+        "access",
         "errors",
         "ids",
         "clock",

@@ -14,19 +14,22 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import cast
 
+from kitaru.access import ServerAccess
 from kitaru.errors import KitaruError, KitaruUsageError
 from kitaru.retention import RetentionRule, rules_to_json
 from kitaru.settings_rules import (
     FIELDS,
+    SECRETS,
     absolute,
     checked,
     did_you_mean,
     file_url,
+    is_server,
     masked_url,
     sqlite_url,
 )
@@ -45,6 +48,11 @@ class Settings:
         store_url: Where executions are kept.
         artifact_store: Where large values are kept.
         project: Which project executions belong to.
+        server_url: The server that keeps executions; `store_url` follows it, unless it is set as well.
+        auth_token: Who asks that server.
+        verify_ssl: Whether a server that cannot prove its name is refused.
+        ssl_ca_cert: A file of certificates to trust instead of the system's.
+        server_timeout_seconds: How long one request to the server may take.
         stack: Where flows run.
         cache: Whether results are reused across executions, where a flow does not say.
         retries: How often a failed flow is tried again, where it does not say.
@@ -64,6 +72,11 @@ class Settings:
     store_url: str = field(repr=False)
     artifact_store: str = field(repr=False)
     project: str = "default"
+    server_url: str | None = None
+    auth_token: str | None = field(default=None, repr=False)
+    verify_ssl: bool = True
+    ssl_ca_cert: Path | None = None
+    server_timeout_seconds: float = 30.0
     stack: str = "local"
     cache: bool | None = None
     retries: int | None = None
@@ -89,8 +102,28 @@ class Settings:
             if value is not None
         }
         sources = {**self.sources, **dict.fromkeys(given, "argument")}
+        if "store_url" in given and "artifact_store" not in given and is_server(self.store_url):
+            given["artifact_store"] = _large_values_of(str(given["store_url"]), self.config_dir)
+        elif "server_url" in given:
+            found = {"store_url": given["server_url"], "artifact_store": given["server_url"]}
+            sources.update(dict.fromkeys(found.keys() - given.keys(), "argument"))
+            given = {**found, **given}
+            # Whoever names another server in code does not mean to hand it what a file has for the first.
+            is_filed = self.sources.get("auth_token") not in _SENT_ANYWHERE
+            if given["server_url"] != self.server_url and is_filed:
+                given.setdefault("auth_token", None)
         # The values were checked against the fields' own types above.
         return replace(self, **given, sources=sources)
+
+    @property
+    def access(self) -> ServerAccess:
+        """How the server is reached, for whoever opens the store or the large values."""
+        return ServerAccess(
+            auth_token=self.auth_token,
+            verify_ssl=self.verify_ssl,
+            ssl_ca_cert=self.ssl_ca_cert,
+            timeout_seconds=self.server_timeout_seconds,
+        )
 
 
 VARIABLES: dict[str, str] = {
@@ -99,6 +132,10 @@ VARIABLES: dict[str, str] = {
 }
 """For each setting, its environment variable."""
 _VARIABLE_NAMES = tuple(VARIABLES.values())
+
+
+_SENT_ANYWHERE = frozenset({"configure()", VARIABLES["auth_token"], "argument"})
+"""Sources whose token is for any server; one from a file is for the server that this file names."""
 
 
 class _State:
@@ -188,6 +225,13 @@ def environment() -> dict[str, str]:
     }
 
 
+def shown(name: str, value: object) -> object:
+    """Return a setting's value fit to be shown: stars for a secret, and in URLs for what is one."""
+    if value is not None and name in SECRETS:
+        return "***"
+    return masked_url(value) if isinstance(value, str) else value
+
+
 def environment_of(given: Settings) -> dict[str, str]:
     """Return the environment in which another process has these settings, with their secrets.
 
@@ -249,16 +293,22 @@ def _build() -> Settings:
     values: dict[str, object] = {}
     sources: dict[str, str] = {}
     for layer, layer_sources in reversed(layers):
+        if "store_url" in layer and values.get("artifact_store") == values.get("store_url"):
+            values.pop("artifact_store", None)  # it came with a server that is not asked
+        _follow_server(layer, layer_sources)
         values.update(layer)
         sources.update(layer_sources)
+    _keep_token(layers, values, sources)
     if "config_dir" not in values:
         project = find_project()
         values["config_dir"] = user_dir() if project is None else project
         sources["config_dir"] = "default" if project is None else "kitaru init"
     folder = cast("Path", values["config_dir"])
     values.setdefault("store_url", sqlite_url(folder / "kitaru.db"))
-    values.setdefault("artifact_store", file_url(folder / "blobs"))
-    sources = {name: sources.get(name, "default") for name in FIELDS}
+    values.setdefault("artifact_store", _large_values_of(str(values["store_url"]), folder))
+    sources = {
+        name: sources.get(name, "default") if name in values else "default" for name in FIELDS
+    }
     built = Settings(**values, sources=sources)  # pyright: ignore[reportArgumentType] - every value was checked by its field
     if built.lease_renew_seconds >= built.lease_seconds:
         message = (
@@ -271,6 +321,31 @@ def _build() -> Settings:
 
 
 _Layer = tuple[dict[str, object], dict[str, str]]
+
+
+def _large_values_of(store_url: str, folder: Path) -> str:
+    """Return where large values are kept if nothing else is said: beside the store."""
+    return store_url if is_server(store_url) else file_url(folder / "blobs")
+
+
+def _follow_server(layer: dict[str, object], sources: dict[str, str]) -> None:
+    """Let a layer that names a server, and no store, mean that server's store."""
+    if "server_url" in layer and "store_url" not in layer:
+        for name in ("store_url", "artifact_store"):
+            if name not in layer:
+                layer[name], sources[name] = layer["server_url"], sources["server_url"]
+
+
+def _keep_token(
+    layers: Sequence[_Layer], values: dict[str, object], sources: dict[str, str]
+) -> None:
+    """Drop a token that a file has for another server than the one that is asked."""
+    if "auth_token" not in values or sources["auth_token"] in _SENT_ANYWHERE:
+        return
+    owner = next(layer for layer, _ in layers if "auth_token" in layer)
+    asked = str(values.get("store_url")).rstrip("/")
+    if asked not in {owner.get("server_url"), owner.get("store_url")}:
+        del values["auth_token"], sources["auth_token"]
 
 
 def _environment_layer() -> _Layer:

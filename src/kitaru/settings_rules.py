@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
 from kitaru.retention import read_rules
@@ -42,6 +42,10 @@ class Field:
 
 _STACKS = ("local",)
 _STORES = ("sqlite", "postgresql", "http", "https")
+_SERVERS = ("http", "https")
+_FILES = ("config_dir", "ssl_ca_cert")
+SECRETS = frozenset({"auth_token"})
+"""Settings whose value is never shown."""
 
 
 def _is_text(value: object) -> bool:
@@ -50,6 +54,22 @@ def _is_text(value: object) -> bool:
 
 def _is_url(value: object) -> bool:
     return isinstance(value, str) and bool(re.match(r"[a-z][a-z0-9+.-]*://", value))
+
+
+def _is_server_url(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+        has_place = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is none, half an IPv6 address
+        return False
+    bare = not (parts.query or parts.fragment or parts.username or parts.password)
+    return parts.scheme in _SERVERS and has_place and bare
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[\x21-\x7e]+", value))
 
 
 def _is_bool(value: object) -> bool:
@@ -83,6 +103,11 @@ _SPAN = Field("a number of seconds above 0", _is_span, float)
 FIELDS: dict[str, Field] = {
     "config_dir": Field("a folder", lambda value: isinstance(value, Path), Path, in_files=False),
     "store_url": Field("a URL like 'sqlite:///path/kitaru.db'", _is_url),
+    "server_url": Field("a URL like 'https://kitaru.example.com'", _is_server_url),
+    "auth_token": Field("a token: visible characters without spaces", _is_token),
+    "verify_ssl": _BOOL,
+    "ssl_ca_cert": Field("a file", lambda value: isinstance(value, Path), Path),
+    "server_timeout_seconds": _SPAN,
     "artifact_store": Field("a URL like 'file:///path/blobs'", _is_url),
     "project": Field("a name", _is_text),
     "stack": Field("a name", _is_text),
@@ -106,12 +131,15 @@ def checked(name: str, value: object, place: str, *, base: Path) -> object:
         message = f"unknown setting `{name}`.{hint}"
         raise KitaruUsageError(message)
     wanted = FIELDS[name]
-    if name == "config_dir" and isinstance(value, str) and value:
+    if name in _FILES and isinstance(value, str) and value:
         value = Path(value)
     if not wanted.accepts(value):
         shown = masked_url(value) if isinstance(value, str) else value
-        message = f"expected {place} to be {wanted.expected}, got: {shown!r}"
+        got = "something else" if name in SECRETS else f"{shown!r}"
+        message = f"expected {place} to be {wanted.expected}, got: {got}"
         raise KitaruUsageError(message)
+    if name == "server_url":
+        return str(value).rstrip("/")
     if name == "store_url":
         check_store_kind(str(value).partition("://")[0])
     if name == "stack":
@@ -136,6 +164,11 @@ def check_stack(value: object, remark: str = "") -> str:
     return value
 
 
+def is_server(url: str) -> bool:
+    """Return whether a store's URL, or its scheme, is that of a server."""
+    return url.partition("://")[0] in _SERVERS
+
+
 def check_store_kind(scheme: str) -> None:
     """Refuse the scheme of a store's URL, unless this version has such stores.
 
@@ -143,13 +176,12 @@ def check_store_kind(scheme: str) -> None:
         KitaruFeatureNotAvailableError: Another version may.
         KitaruUsageError: There is no such kind.
     """
-    if scheme == "sqlite":
+    if scheme == "sqlite" or is_server(scheme):
         return
-    if scheme in {"postgresql", "postgres", "http", "https"}:
-        where = "behind a server" if scheme.startswith("http") else "on Postgres"
+    if scheme in {"postgresql", "postgres"}:
         message = (
-            f"stores {where} are not available in this version, which has the embedded store only."
-            f" Use a file: 'sqlite:///path/to/file'."
+            "stores on Postgres are not available in this version, which has the embedded store only."
+            " Use a file: 'sqlite:///path/to/file'."
         )
         raise KitaruFeatureNotAvailableError(message)
     import difflib

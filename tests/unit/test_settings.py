@@ -306,11 +306,6 @@ def test_bad_override_changes_nothing(values: dict[str, object], message: str):
             KitaruFeatureNotAvailableError,
             "stores on Postgres are not available in this version, which has the embedded store only.",
         ),
-        (
-            {"store_url": "https://kitaru.example"},
-            KitaruFeatureNotAvailableError,
-            "stores behind a server are not available in this version",
-        ),
         ({"store_url": "mongodb://x"}, KitaruUsageError, "unknown kind of store 'mongodb'."),
     ],
 )
@@ -419,3 +414,100 @@ def test_retention_that_makes_no_sense_is_told(
 
     with pytest.raises(KitaruUsageError, match=re.escape(said)):
         settings.current()
+
+
+SERVER = "https://kitaru.example.com"
+
+
+def test_a_server_is_the_store_and_keeps_large_values(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KITARU_SERVER_URL", SERVER + "/")
+
+    found = settings.current()
+
+    assert (found.server_url, found.store_url, found.artifact_store) == (SERVER, SERVER, SERVER)
+    assert found.sources["store_url"] == "KITARU_SERVER_URL"
+
+
+def test_a_store_of_a_stronger_or_equal_source_stands_above_a_server(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_user_file(place.parents[1], f'server_url = "{SERVER}"')
+    data = place.parents[1] / "data" / "kitaru"
+    monkeypatch.setenv("KITARU_STORE_URL", "sqlite:///var/k.db")
+
+    found = read_anew()
+    assert (found.store_url, found.artifact_store) == ("sqlite:///var/k.db", f"file://{data}/blobs")
+
+    monkeypatch.setenv("KITARU_SERVER_URL", "http://localhost:1")
+    found = settings.current()
+    assert found.store_url == "sqlite:///var/k.db"
+
+
+def test_a_server_stands_above_a_store_of_a_weaker_source(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_pyproject(place, 'store_url = "sqlite:///var/k.db"\nartifact_store = "file:///var/b"')
+    monkeypatch.setenv("KITARU_SERVER_URL", SERVER)
+
+    found = read_anew()
+
+    assert (found.store_url, found.artifact_store) == (SERVER, SERVER)
+
+
+def test_a_token_in_a_file_goes_to_the_server_that_the_file_names_only(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_user_file(place.parents[1], f'server_url = "{SERVER}"\nauth_token = "mine"')
+    assert read_anew().access.auth_token == "mine"
+
+    write_pyproject(place, 'server_url = "https://elsewhere.example"')
+    elsewhere = read_anew()
+    assert elsewhere.store_url == "https://elsewhere.example"
+    assert elsewhere.access.auth_token is None
+    assert elsewhere.sources["auth_token"] == "default"
+
+    monkeypatch.setenv("KITARU_AUTH_TOKEN", "given")
+    assert read_anew().access.auth_token == "given"
+
+
+def test_a_server_that_is_given_as_an_argument_gets_no_token_from_a_file(place: Path):
+    write_user_file(place.parents[1], f'server_url = "{SERVER}"\nauth_token = "mine"')
+    found = read_anew()
+
+    assert found.having(server_url="http://localhost:8422").auth_token is None
+    assert found.having(server_url=SERVER).auth_token == "mine"
+    assert found.having(server_url="http://a", auth_token="given").auth_token == "given"
+
+
+def test_a_token_is_never_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KITARU_AUTH_TOKEN", "geheim")
+    found = settings.current()
+
+    assert "geheim" not in repr(found)
+    assert "geheim" not in repr(found.access)
+    assert settings.environment()["KITARU_AUTH_TOKEN"] == "***"
+    assert settings.shown("auth_token", found.auth_token) == "***"
+    monkeypatch.setenv("KITARU_AUTH_TOKEN", "ge heim")
+    with pytest.raises(KitaruUsageError) as caught:
+        settings.current()
+    assert "heim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["kitaru.example.com", "ftp://a", "http://", "http://a:x", "http://u:p@a", "http://a?b=c", "http://[a"],
+)  # fmt: skip
+def test_what_is_no_url_of_a_server_is_refused(monkeypatch: pytest.MonkeyPatch, url: str):
+    monkeypatch.setenv("KITARU_SERVER_URL", url)
+
+    with pytest.raises(KitaruUsageError, match="KITARU_SERVER_URL to be a URL like"):
+        settings.current()
+
+
+def test_another_process_is_told_of_the_server_and_the_token(monkeypatch: pytest.MonkeyPatch):
+    found = settings.override(server_url=SERVER, auth_token="geheim", verify_ssl=False)
+
+    told = settings.environment_of(found)
+
+    assert (told["KITARU_STORE_URL"], told["KITARU_ARTIFACT_STORE"]) == (SERVER, SERVER)
+    assert (told["KITARU_AUTH_TOKEN"], told["KITARU_VERIFY_SSL"]) == ("geheim", "false")

@@ -55,7 +55,7 @@ def pruner_of(settings: Settings, store: Store, stop: threading.Event) -> Pruner
     """Return the duty that removes what is no longer kept; a pass ends soon once `stop` is set."""
     return Pruner(
         store=store,
-        blobs=open_blobs(settings.artifact_store),
+        blobs=open_blobs(settings.artifact_store, access=settings.access),
         clock=SYSTEM_CLOCK,
         rules=settings.retention,
         tidy=functools.partial(forget_runner_logs, settings, store),
@@ -87,7 +87,7 @@ def attend(
     instance = Instance(
         owner=str(current_owner()), pid=os.getpid(), started_at=SYSTEM_CLOCK.now(), log=log
     )
-    store = open_store(settings.store_url)
+    store = open_store(settings.store_url, access=settings.access)
     try:
         store.list_workers()  # a store that cannot be opened is told now, not tried for ever
         with only_instance(settings, instance):

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from kitaru.access import NO_ACCESS, ServerAccess
 from kitaru.blobs.contract import BlobStore
 from kitaru.blobs.local import LocalBlobs
 from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
@@ -14,10 +15,10 @@ from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
 _DRIVE = re.compile(r"/[A-Za-z]:")
 
 
-def open_blobs(url: str) -> BlobStore:
+def open_blobs(url: str, *, access: ServerAccess = NO_ACCESS) -> BlobStore:  # noqa: ARG001 - for servers
     """Return the place for blobs at `url`, such as `file:///absolute/folder`.
 
-    The folder is created with the first blob.
+    The folder is created with the first blob. `access` is for servers, and means nothing to folders.
 
     Raises:
         KitaruUsageError: It is no URL of a place for blobs.

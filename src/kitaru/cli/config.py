@@ -27,7 +27,7 @@ def setting_rows() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "value": _shown(getattr(current, name)),
+            "value": _shown(name, getattr(current, name)),
             "source": current.sources[name],
             "variable": variable,
         }
@@ -35,11 +35,11 @@ def setting_rows() -> list[dict[str, Any]]:
     ]
 
 
-def _shown(value: object) -> Any:
+def _shown(name: str, value: object) -> Any:
     if isinstance(value, tuple):
         value = " | ".join(map(str, cast("tuple[object, ...]", value))) or None
     text = str(value) if not isinstance(value, bool | int | float | None) else value
-    return settings.masked_url(text) if isinstance(text, str) else shapes.plain(text)
+    return shapes.plain(settings.shown(name, text))
 
 
 def _text(value: object) -> str:

@@ -25,14 +25,14 @@ class Connection:
         """Where executions are kept."""
         from kitaru.store import open_store
 
-        return open_store(self.settings.store_url)
+        return open_store(self.settings.store_url, access=self.settings.access)
 
     @cached_property
     def blobs(self) -> BlobStore:
         """Where large values are kept."""
         from kitaru.blobs import open_blobs
 
-        return open_blobs(self.settings.artifact_store)
+        return open_blobs(self.settings.artifact_store, access=self.settings.access)
 
     def close(self) -> None:
         """Let go of the store; runs of this process may go on using it."""

@@ -103,7 +103,11 @@ class Upkeep:
         """Return what is wrong with the store and the large values it names, a sentence each."""
         from kitaru.store import open_store
 
-        found = open_store(self._connection.settings.store_url, at_once=False).verify()
+        found = open_store(
+            self._connection.settings.store_url,
+            at_once=False,
+            access=self._connection.settings.access,
+        ).verify()
         # What a damaged store says about its blobs means nothing.
         return found or list(self._broken_blobs())
 

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from urllib.parse import unquote
 
+from kitaru.access import NO_ACCESS, ServerAccess
 from kitaru.errors import KitaruUsageError
 from kitaru.settings_rules import check_store_kind
 from kitaru.store.contract import Store
@@ -20,12 +21,19 @@ _stores: dict[str, Store] = {}
 _lock = threading.Lock()
 
 
-def open_store(url: str, *, at_once: bool = True, flushes: bool = True) -> Store:
+def open_store(
+    url: str,
+    *,
+    at_once: bool = True,
+    flushes: bool = True,
+    access: ServerAccess = NO_ACCESS,  # noqa: ARG001 - for stores behind a server
+) -> Store:
     """Return the store at `url`, the same one for the same URL everywhere in this process.
 
     `sqlite:///absolute/path` names a file on this machine, which is created and brought to this
     version's schema: now or, if not `at_once`, at its first use, so that a damaged one can be looked at.
     Without `flushes`, commits survive the process but not the machine; whoever opens it first says.
+    `access` is for servers, and means nothing to other stores.
 
     Durability: see `prepare` in `sqlite_schema.py`; safe to repeat and to race.
 

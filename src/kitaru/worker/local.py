@@ -84,7 +84,7 @@ class LocalRunner:
         from kitaru.store import open_store
 
         self.settings = settings
-        self.store: Store = open_store(settings.store_url)
+        self.store: Store = open_store(settings.store_url, access=settings.access)
         leases = LeaseKeeper(
             self.store,
             clock,
@@ -97,7 +97,9 @@ class LocalRunner:
         self.services = Services(
             store=self.store,
             writer=writer,
-            values=Values(open_blobs(settings.artifact_store), settings.allow_pickle),
+            values=Values(
+                open_blobs(settings.artifact_store, access=settings.access), settings.allow_pickle
+            ),
             leases=leases,
             clock=clock,
             capture=LogCapture(self.store.append_logs, clock=clock, enabled=settings.capture_logs),

@@ -31,6 +31,7 @@ def local_runner(settings: Settings, *, keeps_stacks: bool = True) -> LocalRunne
         id(clock),
         settings.store_url,
         settings.artifact_store,
+        settings.access,
         settings.allow_pickle,
         settings.capture_logs,
         settings.lease_seconds,
