@@ -1,0 +1,362 @@
+"""A client's way to one server: requests that ride out a network that fails for a while.
+
+It uses the standard library's client: one request costs a fifth of the processor time that it would with
+`httpx`, and a checkpoint is a request.
+
+* Every request may be sent again. Whatever writes carries an `Idempotency-Key`, which stays the same.
+* Connections are kept and shared by all threads; each carries one request at a time.
+* A forked child opens connections of its own: two processes on one connection would read each other's
+  answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import select
+import socket
+import ssl
+import time
+import weakref
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from urllib.parse import urlsplit
+
+import msgspec
+
+from kitaru._version import __version__
+from kitaru.access import NO_ACCESS, ServerAccess
+from kitaru.errors import KitaruBackendError, KitaruError, KitaruUsageError
+from kitaru.wire.problems import PROBLEM_TYPE, rebuild
+from kitaru.wire.versions import VERSION_HEADER, WIRE_HEADER, WIRE_VERSION
+
+logger = logging.getLogger(__name__)
+
+_PASSING = frozenset({408, 502, 503, 504})
+"""What says that the same request may succeed in a moment: a proxy without its server, a database
+restarting."""
+
+_CONNECT_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+_MOST_IDLE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a request is tried.
+
+    Attributes:
+        total_seconds: After so long no further try begins; with 0 there is one.
+        try_seconds: How long one try may take; None is what the settings say.
+    """
+
+    total_seconds: float
+    try_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server has said.
+
+    Attributes:
+        headers: By their names in lower case.
+        tries: How often it was asked; with more than one, an earlier request may have been done.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    tries: int
+
+
+class ServerConnection:
+    """A server's URL, who asks, and open connections. Safe to use from any thread and after a fork.
+
+    Args:
+        url: Of the server, such as `https://kitaru.example.com`; a path is put before every path.
+        access: Who asks, and how the server proves its name.
+    """
+
+    def __init__(self, url: str, access: ServerAccess = NO_ACCESS) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            message = (
+                f"expected the URL of a server such as 'https://kitaru.example.com', got: {url!r}"
+            )
+            raise KitaruUsageError(message)
+        self._scheme, self._host, self._port = parts.scheme, parts.hostname, parts.port
+        self._prefix = parts.path.rstrip("/")
+        port = "" if self._port is None else f":{self._port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.url = f"{self._scheme}://{host}{port}{self._prefix}"
+        self._access = access
+        self._headers = {
+            "Accept": f"application/json, {PROBLEM_TYPE}",
+            VERSION_HEADER: __version__,
+            WIRE_HEADER: str(WIRE_VERSION),
+        }
+        if access.auth_token is not None:
+            self._headers["Authorization"] = f"Bearer {access.auth_token}"
+        self._context: ssl.SSLContext | None = None
+        self._is_out = False
+        self.forget()
+        _connections.add(self)
+
+    def forget(self) -> None:
+        """Begin without connections, in a forked child: those that are open are its parent's."""
+        self._idle: deque[HTTPConnection] = deque()
+
+    def close(self) -> None:
+        """Close the connections that nobody uses; the next request opens one."""
+        idle, self._idle = self._idle, deque()
+        for connection in idle:
+            connection.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        patience: Patience,
+        what: str,
+    ) -> Answer:
+        """Return the server's answer, which may be a problem (`raise_for_problem`).
+
+        Args:
+            method: Such as `POST`.
+            path: Below the server's URL.
+            body: Of the request.
+            headers: Besides those of every request.
+            patience: For how long to try.
+            what: What is asked for, for the error.
+
+        Durability: if this raises, the request may have been done or not.
+
+        Raises:
+            KitaruBackendError: The server could not be reached, or is out of order, all that time.
+        """
+        given = {**self._headers, **(headers or {})}
+        seconds = patience.try_seconds or self._access.timeout_seconds
+        began = time.monotonic()
+        deadline = began + patience.total_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        tries = 0
+        while True:
+            tries += 1
+            cause: Exception | None = None
+            retry_after = 0.0
+            idle = self._take_idle()
+            try:
+                connection = idle or self._connect(seconds)
+                status, found, content = self._exchange(
+                    connection, method, path, body, given, seconds
+                )
+            except ssl.SSLCertVerificationError as error:
+                raise self._untrusted(error) from error
+            except (OSError, HTTPException) as error:
+                if idle is not None and not isinstance(error, TimeoutError):
+                    # The server has closed it while it was idle; that says nothing about the server.
+                    continue
+                cause, trouble = error, _words_of(error)
+            else:
+                if status not in _PASSING:
+                    self._note_return()
+                    return Answer(status, found, content, tries)
+                trouble = f"it answered {status}: {_detail_of(content)}"
+                retry_after = _seconds(found.get("retry-after"))
+            wait = max(retry_after, pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients, guards nothing
+            if time.monotonic() + wait > deadline:
+                raise self._unreachable(what, tries, time.monotonic() - began, trouble) from cause
+            self._note_outage(trouble, patience)
+            time.sleep(wait)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def open_stream(self, path: str, *, try_seconds: float) -> tuple[HTTPConnection, HTTPResponse]:
+        """Return a connection of its own and an answer on it whose body goes on; the caller closes both.
+
+        Args:
+            path: Below the server's URL.
+            try_seconds: How long the stream may be silent before reading it raises.
+
+        Raises:
+            OSError: The server could not be reached.
+            HTTPException: It does not speak HTTP.
+        """
+        connection = self._connect(try_seconds)
+        try:
+            headers = {**self._headers, "Accept": "text/event-stream"}
+            connection.request("GET", self._prefix + path, headers=headers)
+            return connection, connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+
+    def raise_for_problem(self, answer: Answer) -> None:
+        """Raise the exception that an answer stands for, if it is a problem.
+
+        Raises:
+            KitaruError: Of the class that the server has raised.
+        """
+        if answer.status < 300:
+            return
+        raise self.problem_in(answer.status, answer.headers, answer.body)
+
+    def problem_in(self, status: int, headers: Mapping[str, str], body: bytes) -> KitaruError:
+        """Return the exception that an answer stands for, of the class that the server has raised."""
+        if headers.get("content-type", "").partition(";")[0] == PROBLEM_TYPE:
+            try:
+                found = msgspec.json.decode(body, type=dict[str, object])
+                return rebuild(str(found["code"]), str(found["detail"]), found, status=status)
+            except (msgspec.DecodeError, KeyError):
+                pass
+        elsewhere = headers.get("location")
+        hint = f" It points to {elsewhere!r}; use that URL." if elsewhere else ""
+        return KitaruBackendError(
+            f"{self.url!r} answered {status} and no word of Kitaru. Check that the URL is a Kitaru server's,"
+            f" and that no proxy stands in between.{hint}"
+        )
+
+    def _exchange(
+        self,
+        connection: HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        seconds: float,
+    ) -> tuple[int, dict[str, str], bytes]:
+        is_sound = False
+        try:
+            assert connection.sock is not None  # noqa: S101 - connected, or idle and not closed
+            connection.sock.settimeout(seconds)
+            # If it closes before it has read all, it may have said why: the body is too large, say.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, self._prefix + path, body or None, headers)
+            response = connection.getresponse()
+            content = response.read()
+            is_sound = not response.will_close
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, found, content
+        finally:
+            if is_sound and len(self._idle) < _MOST_IDLE:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _take_idle(self) -> HTTPConnection | None:
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            # Nothing is to be read from one that is idle, except its end.
+            if connection.sock is not None and not _is_readable(connection.sock):
+                return connection
+            connection.close()
+
+    def _connect(self, seconds: float) -> HTTPConnection:
+        timeout = min(seconds, _CONNECT_SECONDS)
+        if self._scheme == "https":
+            connection: HTTPConnection = HTTPSConnection(
+                self._host, self._port, timeout=timeout, context=self._tls()
+            )
+        else:
+            connection = HTTPConnection(self._host, self._port, timeout=timeout)
+        connection.connect()
+        return connection
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            cafile = self._access.ssl_ca_cert
+            try:
+                context = ssl.create_default_context(cafile=None if cafile is None else str(cafile))
+            except OSError as error:
+                message = f"the certificates in {str(cafile)!r} cannot be read: {error}."
+                raise KitaruUsageError(message) from error
+            if not self._access.verify_ssl:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._context = context
+        return self._context
+
+    def _note_outage(self, trouble: str, patience: Patience) -> None:
+        if not self._is_out:
+            self._is_out = True
+            logger.warning(
+                "the server %r is out of reach (%s); trying again for up to %g s",
+                self.url,
+                trouble,
+                patience.total_seconds,
+            )
+
+    def _note_return(self) -> None:
+        if self._is_out:
+            self._is_out = False
+            logger.warning("the server %r is there again", self.url)
+
+    def _unreachable(
+        self, what: str, tries: int, seconds: float, trouble: str
+    ) -> KitaruBackendError:
+        often = "once" if tries == 1 else f"{tries} times in {seconds:.0f} s"
+        return KitaruBackendError(
+            f"the server {self.url!r} did not do {what!r}; it was asked {often}, the last time {trouble}."
+            f" What was recorded before is kept. Check that the server runs and that this machine reaches it"
+            f" (`kitaru status`), then continue with `kitaru executions recover`."
+        )
+
+    def _untrusted(self, error: ssl.SSLCertVerificationError) -> KitaruBackendError:
+        return KitaruBackendError(
+            f"the server {self.url!r} could not prove its name: {error.verify_message}. Trust its"
+            f" certificate with the setting `ssl_ca_cert`, or check that the URL is right."
+        )
+
+
+def _words_of(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known here"
+    if isinstance(error, ConnectionError):
+        return "the connection broke"
+    return str(error) or type(error).__name__
+
+
+def _detail_of(body: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(body, type=dict[str, object])["detail"]).rstrip(".")
+    except (msgspec.DecodeError, KeyError):
+        return "nothing that Kitaru says"
+
+
+def _seconds(text: str | None) -> float:
+    return float(text) if text is not None and text.isascii() and text.isdecimal() else 0.0
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([sock], [], [], 0)[0])  # pragma: no cover - Windows
+
+
+# For the hook below, which knows no store.
+_connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for connection in list(_connections):
+        connection.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
