@@ -7,9 +7,11 @@ the answer is kept under the request's key, in the transaction that did what was
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from kitaru.clock import Clock
+from kitaru.errors import KitaruError
 from kitaru.store.contract.sharing import Watch
 from kitaru.store.database import Database, Session
 
@@ -17,12 +19,22 @@ T = TypeVar("T")
 
 
 def perform_once(
-    database: Database, key: str, work: Callable[[BoundDatabase], bytes]
+    database: Database, key: str, work: Callable[[Database], bytes]
 ) -> tuple[bytes, bool]:
     """Return what `work` answers, or what it answered when this key came before, and whether it did.
 
+    Who finds nothing to do leaves no answer behind: idle workers ask for executions all the time, and
+    must neither write nor wait for those who do.
+
     Durability: one transaction for the work and its answer. If it raises, neither is kept.
     """
+    # Where something is to be written, or refused, the transaction below decides.
+    with suppress(_WouldWriteError, KitaruError):
+        idle_answer = work(_Onlooker(database))
+        # Asked after the look: if there is nothing to do because this request has done it before, then
+        # what it did and its answer were committed together.
+        found = database.read(lambda session: session.row("find_receipt", key))
+        return (idle_answer, False) if found is None else (bytes(found[0]), True)
     now = database.clock.now()
 
     def step(session: Session) -> tuple[bytes, bool]:
@@ -73,3 +85,20 @@ class BoundDatabase:
 
     def close(self) -> None:
         """Stay open: the connection is whoever's transaction it is."""
+
+
+class _WouldWriteError(Exception):
+    """There is something to do."""
+
+
+class _Onlooker(BoundDatabase):
+    """A database that reads by itself and stops at the first write."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        return self._database.read(work)
+
+    def write(self, work: Callable[[Session], T], *, is_repeatable: bool = False) -> T:  # noqa: ARG002 - it does not come to that
+        raise _WouldWriteError
