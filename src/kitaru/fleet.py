@@ -85,3 +85,31 @@ class WorkerRecord:
             and self.stack == execution.stack
             and code_key(execution.code_root, execution.code_ref) in self.code_keys
         )
+
+
+@record
+class PresentWorker:
+    """A worker that is alive, as far as can be known from here.
+
+    Attributes:
+        pid: Its number on its machine; None if it is no process of Kitaru's own.
+        record: What it has announced.
+    """
+
+    pid: int | None
+    record: WorkerRecord
+
+
+@record
+class RunnerFacts:
+    """What is known of the process that has claimed an execution.
+
+    Attributes:
+        pid: Its number, where it runs; None if something else than a process of Kitaru's own claimed it.
+        is_here: Whether it runs on this machine, where its number means it.
+        lost: Why nobody runs the execution any more, in plain words; None if somebody may.
+    """
+
+    pid: int | None
+    is_here: bool
+    lost: str | None

@@ -106,8 +106,6 @@ class Answering:
     def _resolve(
         self, wait: WaitRecord, status: WaitStatus, answer: str | None, via: str
     ) -> WaitRecord:
-        from kitaru import worker
-
         resolution = Resolution(
             status=status, answer=answer, by=current_user(), via=f"{via} (pid {os.getpid()})"
         )
@@ -116,7 +114,7 @@ class Answering:
             wait.exec_id, wait.position, resolution, now=(self._clock or present_clock()).now()
         )
         fault("answer.after_commit")
-        worker.answered(wait.exec_id)
+        self._connection.neighbours.answered(wait.exec_id)
         return resolved
 
     def _open(self, exec_id: str) -> list[WaitRecord]:

@@ -29,9 +29,7 @@ def attended(story: Story, connection: Connection, execution: ExecutionRecord, n
 
 
 def _who(connection: Connection, execution: ExecutionRecord, now: int) -> Iterator[str]:
-    from kitaru import worker
-
-    workers = worker.find_workers(connection.store, execution, now=now)
+    workers = connection.neighbours.find_workers(connection.store, execution, now=now)
     if workers and execution.status_reason != NO_CODE:
         one = workers[0]
         others = f" and {len(workers) - 1} more" if len(workers) > 1 else ""
@@ -43,5 +41,5 @@ def _who(connection: Connection, execution: ExecutionRecord, now: int) -> Iterat
         )
     if execution.launches:
         times = "once" if execution.launches == 1 else f"{execution.launches} times"
-        log = worker.runner_log(connection.settings, execution.id)
+        log = connection.neighbours.runner_log(connection.settings, execution.id)
         yield f"A process was started for it {times} and has not taken it up; what it said is in '{log}'."

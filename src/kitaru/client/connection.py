@@ -3,22 +3,76 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kitaru.client.models import UserValue
 from kitaru.model import StoredValue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from kitaru.blobs import BlobStore
+    from kitaru.fleet import PresentWorker, RunnerFacts
+    from kitaru.model import ExecutionRecord
     from kitaru.settings import Settings
     from kitaru.store.contract import Store
 
 
-class Connection:
-    """One client's way to what is kept."""
+class Neighbours(Protocol):
+    """What a client asks of its own process and machine, beside the store; `kitaru.worker` is it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def answered(self, exec_id: str) -> None:
+        """Tell the runs of this process that an execution's wait is over."""
+        ...
+
+    def find_workers(
+        self, store: Store, execution: ExecutionRecord, *, now: int
+    ) -> Sequence[PresentWorker]:
+        """Return the workers that take an execution up as soon as they have room for it."""
+        ...
+
+    def runner_of_execution(self, execution: ExecutionRecord, now: int) -> RunnerFacts:
+        """Return what is known of the process that has claimed a running execution."""
+        ...
+
+    def runner_log(self, settings: Settings, exec_id: str) -> Path:
+        """Return the file that processes started for an execution write to."""
+        ...
+
+
+class Connection:
+    """One client's way to what is kept.
+
+    Args:
+        settings: Where that is.
+        store: Use this one instead.
+        blobs: Use these instead.
+        neighbours: Who knows what goes on around the client, if not `kitaru.worker`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store | None = None,
+        blobs: BlobStore | None = None,
+        neighbours: Neighbours | None = None,
+    ) -> None:
         self.settings = settings
+        if store is not None:
+            self.store = store
+        if blobs is not None:
+            self.blobs = blobs
+        if neighbours is not None:
+            self.neighbours = neighbours
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """Who knows what goes on in this process and on this machine."""
+        from kitaru import worker
+
+        return worker
 
     @cached_property
     def store(self) -> Store:

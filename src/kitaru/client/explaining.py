@@ -204,10 +204,8 @@ class _Teller:
     # Somebody runs it, or did
 
     def _running(self) -> Story:
-        from kitaru import worker
-
         execution = self._execution
-        runner = worker.runner_of_execution(execution, self._now)
+        runner = self._connection.neighbours.runner_of_execution(execution, self._now)
         asked_at = execution.cancel_requested_at
         if runner.lost is not None:
             then = "It is recoverable"

@@ -8,6 +8,7 @@ from typing import Literal, overload
 from kitaru.client.answering import WaitList, parse_answer
 from kitaru.client.lookup import Lookup
 from kitaru.client.models import Execution, UserValue
+from kitaru.errors import KitaruUsageError
 
 ExecutionList = list[Execution]
 
@@ -26,7 +27,7 @@ class Steering(Lookup):
         from kitaru import worker
 
         record = self._find(exec_id)
-        worker.retry_execution(record.id)
+        worker.retry_execution(record.id, where=self._connection.settings)
         return self.get(record.id)
 
     def pending_waits(self, exec_id: str) -> WaitList:
@@ -83,7 +84,7 @@ class Steering(Lookup):
         from kitaru import worker
 
         record = self._find(exec_id)
-        worker.resume_execution(record.id)
+        worker.resume_execution(record.id, where=self._connection.settings)
         return self.get(record.id)
 
     def replay(
@@ -104,10 +105,18 @@ class Steering(Lookup):
         Raises:
             KitaruNotFoundError: There is no such execution, or its flow cannot be found here.
             KitaruStateError: It is running, or a selector means no call or several.
-            KitaruUsageError: An override or an input is not acceptable.
+            KitaruUsageError: An override or an input is not acceptable, or this process is connected to
+                another store than this client.
         """
-        from kitaru import worker
+        from kitaru import settings, worker
 
+        # A flow's options and inputs come with the settings of the process that it runs in.
+        if self._connection.settings.store_url != settings.current().store_url:
+            message = (
+                f"a replay of {exec_id!r} runs in this process, whose settings name another store than"
+                f" this client's. Call `kitaru.connect(…)` first, and replay with `KitaruClient()`."
+            )
+            raise KitaruUsageError(message)
         record = self._find(exec_id)
         started = worker.replay_execution(
             record.id, from_=from_, at=at, overrides=overrides, code=code, flow_inputs=flow_inputs
@@ -130,14 +139,14 @@ class Steering(Lookup):
             return self.recover_one(exec_id)
         from kitaru import worker
 
-        return [self.get(record.id) for record in worker.recover()]
+        return [self.get(record.id) for record in worker.recover(where=self._connection.settings)]
 
     def recover_one(self, exec_id: str) -> Execution:
         """Continue one interrupted execution in this process, in the background."""
         from kitaru import worker
 
         record = self._find(exec_id)
-        worker.recover([record.id])
+        worker.recover([record.id], where=self._connection.settings)
         return self.get(record.id)
 
     def cancel(self, exec_id: str) -> Execution:
@@ -151,7 +160,8 @@ class Steering(Lookup):
         """
         from kitaru import worker
 
-        return self.get(worker.cancel_execution(self._find(exec_id).id).id)
+        found = self._find(exec_id).id
+        return self.get(worker.cancel_execution(found, where=self._connection.settings).id)
 
     def delete(self, exec_id: str) -> None:
         """Remove a finished execution with its journal, logs and artifacts, and its children.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from kitaru.attendant.presence import find_workers, list_present
+from kitaru.fleet import PresentWorker, RunnerFacts
 from kitaru.stacks import forget_runner_logs, runner_log
 from kitaru.worker.interrupt import was_interrupted
 from kitaru.worker.local import LocalRun, LocalRunner
-from kitaru.worker.presence import PresentWorker, find_workers, list_present
 from kitaru.worker.recovery import (
     Interrupted,
-    RunnerFacts,
     cancel_execution,
     find_interrupted,
     is_running_here,

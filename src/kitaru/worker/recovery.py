@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kitaru import settings
+from kitaru.attendant.presence import dead_owner_of, facts_of_runner, list_present, why_lost
 from kitaru.engine.journal import OnDivergence
 from kitaru.engine.owner import Owner
 from kitaru.engine.runner import FlowCode, bind_inputs
@@ -17,16 +18,17 @@ from kitaru.errors import (
     KitaruUsageError,
 )
 from kitaru.faults import fault
+from kitaru.fleet import RunnerFacts
 from kitaru.model import ExecutionFilter, ExecutionRecord, ExecutionStatus
 from kitaru.transitions import refuse
 from kitaru.worker.cancelling import cancel
 from kitaru.worker.loading import load_flow
 from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
-from kitaru.worker.presence import list_present
 from kitaru.worker.runners import all_runners, local_runner
 
 if TYPE_CHECKING:
     from kitaru.authoring.flow import Flow
+    from kitaru.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -47,30 +49,11 @@ class Interrupted:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerFacts:
-    """What is known of the process that has claimed an execution.
-
-    Attributes:
-        pid: Its number, where it runs; None if something else than a process of Kitaru's own claimed it.
-        is_here: Whether it runs on this machine, where its number means it.
-        lost: Why nobody runs the execution any more, in plain words; None if somebody may.
-    """
-
-    pid: int | None
-    is_here: bool
-    lost: str | None
-
-
 def runner_of_execution(execution: ExecutionRecord, now: int) -> RunnerFacts:
     """Return what is known at a moment of the process that has claimed a running execution."""
-    owner = Owner.parse(execution.lease_owner or "")
+    facts = facts_of_runner(execution, now=now)
     runs_here = any(runner.find(execution.id) is not None for runner in all_runners())
-    return RunnerFacts(
-        pid=None if owner is None else owner.pid,
-        is_here=owner is not None and owner.is_on_this_host(),
-        lost=None if runs_here else _why_lost(execution, now),
-    )
+    return replace(facts, lost=None) if runs_here else facts
 
 
 def find_interrupted(runner: LocalRunner | None = None) -> list[Interrupted]:
@@ -81,25 +64,16 @@ def find_interrupted(runner: LocalRunner | None = None) -> list[Interrupted]:
     for execution in runner.store.list_running():
         if runner.find(execution.id) is not None:
             continue
-        if (reason := _why_lost(execution, now)) is not None:
+        if (reason := why_lost(execution, now=now)) is not None:
             found.append(Interrupted(execution, reason))
     return found
 
 
-def _why_lost(execution: ExecutionRecord, now: int) -> str | None:
-    owner = Owner.parse(execution.lease_owner or "")
-    if owner is not None and owner.is_dead():
-        return f"its process {owner.pid} on this machine is gone"
-    expires_at = execution.lease_expires_at or 0
-    if expires_at < now:
-        seconds = (now - expires_at) / 1_000_000
-        where = "its runner" if owner is None else f"its process {owner.pid}"
-        return f"{where} has been silent; the lease ran out {seconds:.0f} s ago"
-    return None
-
-
 def recover(
-    exec_ids: Sequence[str] | None = None, *, on_divergence: str | None = None
+    exec_ids: Sequence[str] | None = None,
+    *,
+    on_divergence: str | None = None,
+    where: Settings | None = None,
 ) -> list[ExecutionRecord]:
     """Continue interrupted executions in this process, in the background.
 
@@ -109,6 +83,7 @@ def recover(
         exec_ids: These; None means all of the present project. Of all, those whose source cannot be
             had here are left as they are, with a warning, unless there are no others.
         on_divergence: What to do this time with records that contradict the flow.
+        where: The settings whose store this is about, if not the present ones.
 
     Returns:
         The executions that this process continues now.
@@ -118,7 +93,7 @@ def recover(
         KitaruStateError: One of `exec_ids` is finished, or its runner is alive.
         KitaruDivergenceError: Its inputs do not fit the flow's signature any more.
     """
-    runner = _default_runner()
+    runner = _default_runner(where)
     policy = _policy(on_divergence)
     store, clock = runner.store, runner.services.clock
     lost = [entry.execution for entry in find_interrupted(runner)]
@@ -174,25 +149,26 @@ def adopt(runner: LocalRunner, execution: ExecutionRecord) -> LocalRun | None:
         return local
     if execution.status is ExecutionStatus.RUNNING:
         now = runner.services.clock.now()
-        if _why_lost(execution, now) is None:
+        if why_lost(execution, now=now) is None:
             return None
-        owner = execution.lease_owner or ""
-        parsed = Owner.parse(owner)
-        dead = [owner] if parsed is not None and parsed.is_dead() else []
-        runner.store.reap(now=now, dead_owners=dead, exec_ids=[execution.id])
+        runner.store.reap(now=now, dead_owners=dead_owner_of(execution), exec_ids=[execution.id])
         execution = runner.store.get_execution(execution.id)
     return continue_here(runner, execution)
 
 
-def retry_execution(exec_id: str, *, on_divergence: str | None = None) -> ExecutionRecord:
+def retry_execution(
+    exec_id: str, *, on_divergence: str | None = None, where: Settings | None = None
+) -> ExecutionRecord:
     """Run a failed execution again in this process, in the background, over its recorded calls.
+
+    `where` has the settings whose store this is about, if not the present ones.
 
     Raises:
         KitaruStateError: It is not failed.
         KitaruNotFoundError: It or its source file does not exist.
         KitaruDivergenceError: Its inputs do not fit the flow's signature any more; it stays failed.
     """
-    runner = _default_runner()
+    runner = _default_runner(where)
     policy = _policy(on_divergence)
     execution = runner.store.get_execution(exec_id)
     if execution.status is not ExecutionStatus.FAILED:
@@ -206,14 +182,16 @@ def retry_execution(exec_id: str, *, on_divergence: str | None = None) -> Execut
     return execution
 
 
-def cancel_execution(exec_id: str) -> ExecutionRecord:
+def cancel_execution(exec_id: str, *, where: Settings | None = None) -> ExecutionRecord:
     """Ask for an execution and its children to be cancelled, wherever they run.
+
+    `where` has the settings whose store this is about, if not the present ones.
 
     Raises:
         KitaruStateError: It is over.
         KitaruNotFoundError: There is no such execution.
     """
-    return cancel(_default_runner(), exec_id)
+    return cancel(_default_runner(where), exec_id)
 
 
 def start(flow: Flow[..., Any], arguments: Mapping[str, Any], **options: Any) -> str:
@@ -349,5 +327,5 @@ def _policy(on_divergence: str | None) -> OnDivergence | None:
         raise KitaruUsageError(message) from None
 
 
-def _default_runner() -> LocalRunner:
-    return local_runner(settings.current())
+def _default_runner(where: Settings | None = None) -> LocalRunner:
+    return local_runner(where or settings.current())

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from kitaru import settings
+from kitaru.attendant.presence import find_workers, list_present
 from kitaru.clock import MICROSECONDS, to_datetime
 from kitaru.engine.owner import Owner
 from kitaru.errors import KitaruStateError
@@ -14,7 +15,6 @@ from kitaru.model import ExecutionStatus, WaitKind, WaitStatus
 from kitaru.stacks import LocalStack
 from kitaru.transitions import refuse
 from kitaru.worker.loading import load_flow
-from kitaru.worker.presence import find_workers, list_present
 from kitaru.worker.recovery import adopt, continue_here
 from kitaru.worker.runners import all_runners, local_runner
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kitaru.model import ExecutionRecord, WaitRecord
+    from kitaru.settings import Settings
     from kitaru.worker.local import LocalRunner
 
 # A process that holds the flow's stack takes up an answer within 0.1 s, one that has let it go within 0.3 s.
@@ -33,15 +34,17 @@ _LOADING_SECONDS = 3.0
 _LAUNCH_PAUSE = 10 * MICROSECONDS
 
 
-def resume_execution(exec_id: str) -> ExecutionRecord:
+def resume_execution(exec_id: str, *, where: Settings | None = None) -> ExecutionRecord:
     """Continue an execution here, in the background, that waits for nothing any more.
+
+    `where` has the settings whose store this is about, if not the present ones.
 
     Raises:
         KitaruStateError: It still waits, it runs, or it is over.
         KitaruNotFoundError: It or its source file does not exist.
         KitaruDivergenceError: Its inputs do not fit the flow's signature any more.
     """
-    runner = local_runner(settings.current())
+    runner = local_runner(where or settings.current())
     runner.store.wake_due(now=runner.services.clock.now(), limit=100, exec_ids=[exec_id])
     execution = runner.store.get_execution(exec_id)
     if execution.status.is_finished:
