@@ -76,3 +76,20 @@ class FlowFigures:
     expired: int
     answer_spans: SpanFigures | None
     checkpoints: tuple[CheckpointFigures, ...]
+
+
+@record
+class Load:
+    """How much a store has, and how much is to be done, over all projects.
+
+    Attributes:
+        statuses: How many executions stand where.
+        open_questions: How many questions nobody has answered yet.
+        due: How many executions could be claimed now.
+        longest_due_at: Since when that has been so of the one that waits longest; None if none does.
+    """
+
+    statuses: Mapping[ExecutionStatus, int]
+    open_questions: int
+    due: int
+    longest_due_at: int | None

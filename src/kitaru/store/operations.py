@@ -111,6 +111,8 @@ _READ = frozenset(
         "list_workers",
         "list_pending_code",
         "measure_flows",
+        "list_projects",
+        "measure_load",
         "list_logs",
         "list_events",
         "list_prunable",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from kitaru.clock import Clock
-from kitaru.figures import FlowFigures
+from kitaru.figures import FlowFigures, Load
 from kitaru.fleet import ClaimFilter, WorkerRecord
 from kitaru.model import (
     ArtifactRecord,
@@ -29,7 +29,7 @@ from kitaru.model import (
     Write,
     adopt_created,
 )
-from kitaru.store import archive, attendance, executions, journal, logs, statistics, waits
+from kitaru.store import archive, attendance, executions, journal, load, logs, statistics, waits
 from kitaru.store.contract import ANY, NO_LIMIT, Watch
 from kitaru.store.database import Session
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
@@ -321,6 +321,12 @@ class SqlStore(SqlPruning):
         return self._database.read(
             lambda session: statistics.measure_flows(session, project, flow, since)
         )
+
+    def list_projects(self) -> list[str]:
+        return self._database.read(load.list_projects)
+
+    def measure_load(self, *, now: int, at_most: int) -> Load:
+        return self._database.read(lambda session: load.measure_load(session, now, at_most))
 
     def append_logs(self, lines: Sequence[LogLine]) -> None:
         self._database.write(lambda session: logs.append_logs(session, lines))

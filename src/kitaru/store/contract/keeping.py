@@ -7,6 +7,7 @@ from typing import Protocol
 
 from kitaru.figures import (
     FlowFigures,
+    Load,
 )
 from kitaru.model import (
     Bundle,
@@ -45,6 +46,17 @@ class Statistics(Protocol):
             project: Only of this project's executions.
             flow: Only of this flow's.
             since: Only of those that were created at this moment or later.
+        """
+        ...
+
+    def list_projects(self) -> list[str]:
+        """Return the projects that have executions, by name."""
+        ...
+
+    def measure_load(self, *, now: int, at_most: int) -> Load:
+        """Return how much there is and how much is to be done, over all projects.
+
+        Counting stops at `at_most` of each, so that what it costs has a bound.
         """
         ...
 
