@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     **dict.fromkeys(SERVICES, GROUND),
     "settings": GROUND | {"settings_rules"},
     "store": GROUND | SERVICES - {"codec"} | {"wire"},
-    "engine": GROUND | SERVICES | {"store.contract"},
+    "reopening": GROUND | {"store.contract"},
+    "engine": GROUND | SERVICES | {"store.contract", "reopening"},
     "authoring": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"engine", "events"},
     "events": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"engine", "authoring"},
     "pruning": GROUND | SERVICES | {"store.contract"},
@@ -55,7 +56,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "deploy": GROUND | SERVICES | {"store", "engine", "authoring", "events"},
     "attendant": GROUND | SERVICES | {"pruning", "store", "engine", "stacks"},
     "wire": GROUND,
-    "server": GROUND | SERVICES | {"store", "wire", "attendant", "deploy", "stacks"},
+    # Of `client`, the server uses what reads: what it answers has the shapes of the command line.
+    "server": GROUND
+    | SERVICES
+    | {"store", "wire", "attendant", "deploy", "stacks", "client", "reopening"},
     "client": GROUND | SERVICES | STORE_FROM_OUTSIDE | {"pruning", "wire"},
     "__main__": frozenset({"cli"}),
     "cli": GROUND | ROOT | {"settings", "logs", "client"},
