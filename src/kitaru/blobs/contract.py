@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class BlobStore(Protocol):
         """Where it is, without credentials."""
         ...
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes | memoryview) -> str:
         """Keep `data` and return its digest. Putting what is there renews it.
 
         Durability: the blob is complete and flushed to disk when this returns, and absent or complete
@@ -108,4 +108,16 @@ class BlobStore(Protocol):
 
     def list_digests(self) -> Iterator[str]:
         """Yield the digests of all blobs, in order."""
+        ...
+
+
+class ServedBlobs(BlobStore, Protocol):
+    """A place for blobs that can stand behind a server."""
+
+    def open(self, digest: str) -> BinaryIO:
+        """Return a file of the blob's bytes, which are not checked; the caller closes it.
+
+        Raises:
+            KitaruBackendError: The blob is missing.
+        """
         ...

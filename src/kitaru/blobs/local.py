@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from kitaru.blobs.contract import BlobEntry
 from kitaru.errors import KitaruBackendError, KitaruUsageError
@@ -57,7 +57,7 @@ class LocalBlobs:
         posix = self.root.as_posix()
         return "file://" + (posix if posix.startswith("/") else "/" + posix)
 
-    def put(self, data: bytes) -> str:
+    def put(self, data: bytes | memoryview) -> str:
         digest = hashlib.sha256(data).hexdigest()
         path = self._path(digest)
         with _telling("written", path):
@@ -82,6 +82,14 @@ class LocalBlobs:
             )
             raise KitaruBackendError(message)
         return data
+
+    def open(self, digest: str) -> BinaryIO:
+        path = self._path(digest)
+        try:
+            with _telling("read", path):
+                return _where_it_lies(path, lambda found: found.open("rb"))
+        except FileNotFoundError as error:
+            raise _missing(digest, path) from error
 
     def has(self, digest: str) -> bool:
         path = self._path(digest)
@@ -177,7 +185,7 @@ class LocalBlobs:
             raise KitaruUsageError(message)
         return self.root / digest[:2] / digest
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes | memoryview) -> None:
         aside = self.root / _PARTIAL
         aside.mkdir(parents=True, exist_ok=True)
         partial = aside / f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}"

@@ -1,56 +1,110 @@
 """The application: what it is made of, and its life from start to end.
 
-`create_app` puts together routes, errors and the ways in; every route module of `kitaru.server.routes` has a
-`router` and finds what it needs in `app.state`:
-
-* `settings`: the server's own settings.
-* `store`, `blobs`: where things are kept.
-* `calls`: `Calls`, which runs blocking work beside the event loop.
+`create_app` puts together routes, errors and the ways in. Every module of `kitaru.server.routes` has a
+`router`, and finds what it needs by `Serving.of(request)`: settings, store, blobs, threads, time. The same
+lies in `app.state`, as `serving`, and by name as `settings`, `store`, `blobs` and `calls`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from fastapi import APIRouter, FastAPI
 
 from kitaru._version import __version__
-from kitaru.blobs import BlobStore, open_blobs
+from kitaru.blobs import open_blobs
+from kitaru.blobs.contract import ServedBlobs
+from kitaru.clock import MICROSECONDS
+from kitaru.errors import KitaruError, KitaruUsageError
+from kitaru.server.access import Door
 from kitaru.server.calls import Calls
+from kitaru.server.changes import Bell
+from kitaru.server.limits import MOST_BYTES, SILENT_SECONDS, BodyLimits
 from kitaru.server.problems import install_handlers
+from kitaru.server.routes import blobs as blob_routes
+from kitaru.server.routes import store as store_routes
+from kitaru.server.serving import Serving
+from kitaru.server.timekeeping import Timekeeper
 from kitaru.settings import Settings
-from kitaru.store import Store, open_store
+from kitaru.settings_rules import is_server
+from kitaru.store import open_store
+from kitaru.store.contract.serving import ServedStore
+from kitaru.store.journal_writer import JournalWriter
 
 API = "/api/v1"
 
-_ROUTERS: tuple[APIRouter, ...] = ()
+_ROUTERS: tuple[APIRouter, ...] = (store_routes.router, blob_routes.router)
 """Those of the modules in `kitaru.server.routes`, each below `API`."""
+
+# Clients send a request again for a minute and a half; people, for as long as they look at a terminal.
+_RECEIPTS_ARE_KEPT = 2 * 3600 * MICROSECONDS
+_FORGET_SECONDS = 600.0
+_ASK_SECONDS = 30.0
+
+_log = logging.getLogger("kitaru.server")
 
 
 def create_app(
-    settings: Settings, *, store: Store | None = None, blobs: BlobStore | None = None
+    settings: Settings,
+    *,
+    store: ServedStore | None = None,
+    blobs: ServedBlobs | None = None,
+    most_bytes: int = MOST_BYTES,
+    silent_seconds: float = SILENT_SECONDS,
 ) -> FastAPI:
     """Return the server's application, for uvicorn or any other ASGI server.
 
     Args:
-        settings: Of the server; its `store_url` and `artifact_store` say where things are kept.
+        settings: Of the server; its `store_url` and `artifact_store` say where things are kept, and its
+            `auth_token` who is let in.
         store: Use this store instead; whoever gives it closes it.
         blobs: Use this place for large values instead.
+        most_bytes: How much one request may bring, large values apart.
+        silent_seconds: How long whoever sends a request may say nothing.
+
+    Raises:
+        KitaruUsageError: The settings lead to another server.
     """
+    if store is None and is_server(settings.store_url):
+        message = (
+            f"a server needs a database of its own, and `store_url` is another server's:"
+            f" {settings.store_url!r}. Set it to a file or to a Postgres database."
+        )
+        raise KitaruUsageError(message)
+    time = Timekeeper()
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncGenerator[None]:
         calls = Calls()
-        app.state.calls = calls
-        app.state.store = store or await calls.run(open_store, settings.store_url)
-        app.state.blobs = blobs or open_blobs(settings.artifact_store)
+        served = store or cast("ServedStore", await calls.run(open_store, settings.store_url))
+        time.follow(served.clock)
+        serving = Serving(
+            settings=settings,
+            store=served,
+            blobs=blobs or cast("ServedBlobs", open_blobs(settings.artifact_store)),
+            writer=JournalWriter(served.commit),
+            calls=calls,
+            time=time,
+            bell=Bell(served),
+        )
+        app.state.serving = serving
+        app.state.store, app.state.blobs, app.state.calls = served, serving.blobs, calls
+        upkeep = asyncio.create_task(_keep_up(serving))
         try:
             yield
         finally:
+            upkeep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await upkeep
+            serving.bell.close()
             calls.close()
             if store is None:
-                app.state.store.close()
+                served.close()
 
     app = FastAPI(
         title="Kitaru",
@@ -64,4 +118,28 @@ def create_app(
     install_handlers(app)
     for router in _ROUTERS:
         app.include_router(router, prefix=API)
+    app.add_middleware(
+        BodyLimits,
+        most_bytes=most_bytes,
+        others={f"{API}/blobs/": blob_routes.MOST_BYTES},
+        silent_seconds=silent_seconds,
+    )
+    # The last one added is the outermost.
+    app.add_middleware(Door, token=settings.auth_token, time=time)
     return app
+
+
+async def _keep_up(serving: Serving) -> None:
+    """Follow the store's clock, and forget what no client asks for again."""
+    forgotten_at = float("-inf")
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            now = await serving.calls.run(serving.time.ask)
+            if loop.time() - forgotten_at >= _FORGET_SECONDS:
+                before = now - _RECEIPTS_ARE_KEPT
+                await serving.calls.run(serving.store.forget_receipts, before=before)
+                forgotten_at = loop.time()
+        except KitaruError as error:
+            _log.warning("the store could not be kept up: %s", error)
+        await asyncio.sleep(_ASK_SECONDS)

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from kitaru.errors import KitaruError
+from kitaru.server.refusal import Refusal
 from kitaru.wire.problems import PROBLEM_TYPE, attributes_of
 
 STATUSES: dict[str, int] = {
@@ -89,13 +90,23 @@ def problem_of(error: KitaruError, *, status: int | None = None) -> Response:
         error: What was raised.
         status: Where the code's own status does not fit.
     """
-    found = status or STATUSES.get(error.code, 500)
+    found = status or (409 if _is_about_the_record(error) else STATUSES.get(error.code, 500))
     return problem(found, str(error), code=error.code, more=attributes_of(error))
+
+
+def _is_about_the_record(error: KitaruError) -> bool:
+    """Return whether a database works, and has refused what it was given: asking again is of no use.
+
+    The names are those that PEP 249 gives to every driver's classes.
+    """
+    names = {cls.__name__ for cls in type(error.__cause__).__mro__}
+    return not names.isdisjoint({"IntegrityError", "DataError"})
 
 
 def install_handlers(app: FastAPI) -> None:
     """Have every exception of `app` answered as a problem."""
     app.add_exception_handler(KitaruError, _answer_kitaru_error)
+    app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(Exception, _answer_anything)
@@ -119,6 +130,13 @@ async def _answer_validation_error(_: Request, error: Exception) -> Response:
     status = 400 if is_malformed else 422
     return problem(
         status, f"the request is not acceptable: {said}", code="usage", more={"errors": found}
+    )
+
+
+async def _answer_refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)  # noqa: S101 - as above
+    return problem(
+        error.status_code, error.detail, code=error.code, more=error.more, headers=error.headers
     )
 
 
