@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(SERVICES, GROUND),
     "settings": GROUND | {"settings_rules"},
+    "blobs": GROUND | {"wire"},
     "store": GROUND | SERVICES - {"codec"} | {"wire"},
     "reopening": GROUND | {"store.contract"},
     "engine": GROUND | SERVICES | {"store.contract", "reopening"},

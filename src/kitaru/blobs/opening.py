@@ -15,8 +15,8 @@ from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
 _DRIVE = re.compile(r"/[A-Za-z]:")
 
 
-def open_blobs(url: str, *, access: ServerAccess = NO_ACCESS) -> BlobStore:  # noqa: ARG001 - for servers
-    """Return the place for blobs at `url`, such as `file:///absolute/folder`.
+def open_blobs(url: str, *, access: ServerAccess = NO_ACCESS) -> BlobStore:
+    """Return the place for blobs at `url`, such as `file:///absolute/folder` or a server's URL.
 
     The folder is created with the first blob. `access` is for servers, and means nothing to folders.
 
@@ -28,6 +28,11 @@ def open_blobs(url: str, *, access: ServerAccess = NO_ACCESS) -> BlobStore:  # n
     if not separator:
         message = f"expected the URL of a folder such as 'file:///home/me/blobs', got: {url!r}"
         raise KitaruUsageError(message)
+    if scheme in {"http", "https"}:
+        # Imported here: who has files needs no client, and `http.client` costs 20 ms.
+        from kitaru.blobs.http import HttpBlobs
+
+        return HttpBlobs(url, access=access)
     if scheme != "file":
         message = (
             f"blobs at {scheme!r} URLs are not available in this version."

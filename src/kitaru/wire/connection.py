@@ -44,6 +44,7 @@ _CONNECT_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 _MOST_IDLE = 64
+_OUTAGE_IS_NEWS_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ class ServerConnection:
         if access.auth_token is not None:
             self._headers["Authorization"] = f"Bearer {access.auth_token}"
         self._context: ssl.SSLContext | None = None
-        self._is_out = False
+        # Since when the server has not answered, and when that was last seen; None if it has.
+        self._outage: tuple[float, float] | None = None
         self.forget()
         _connections.add(self)
 
@@ -121,7 +123,7 @@ class ServerConnection:
         self,
         method: str,
         path: str,
-        body: bytes = b"",
+        body: bytes | memoryview = b"",
         *,
         headers: Mapping[str, str] | None = None,
         patience: Patience,
@@ -145,7 +147,7 @@ class ServerConnection:
         given = {**self._headers, **(headers or {})}
         seconds = patience.try_seconds or self._access.timeout_seconds
         began = time.monotonic()
-        deadline = began + patience.total_seconds
+        deadline = max(began, self._outage_began(began) + patience.total_seconds)
         pause = _FIRST_PAUSE_SECONDS
         tries = 0
         while True:
@@ -173,8 +175,9 @@ class ServerConnection:
                 retry_after = _seconds(found.get("retry-after"))
             wait = max(retry_after, pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients, guards nothing
             if time.monotonic() + wait > deadline:
+                self._note_outage(began, trouble, patience)
                 raise self._unreachable(what, tries, time.monotonic() - began, trouble) from cause
-            self._note_outage(trouble, patience)
+            self._note_outage(began, trouble, patience)
             time.sleep(wait)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
@@ -228,7 +231,7 @@ class ServerConnection:
         connection: HTTPConnection,
         method: str,
         path: str,
-        body: bytes,
+        body: bytes | memoryview,
         headers: dict[str, str],
         seconds: float,
     ) -> tuple[int, dict[str, str], bytes]:
@@ -286,9 +289,19 @@ class ServerConnection:
             self._context = context
         return self._context
 
-    def _note_outage(self, trouble: str, patience: Patience) -> None:
-        if not self._is_out:
-            self._is_out = True
+    def _outage_began(self, now: float) -> float:
+        """Return since when the server has been out of reach, as far as is known: now, if it is not.
+
+        Whoever comes late in an outage does not wait for as long as the first one did: a hundred records
+        that are tried one after the other would take hours to fail.
+        """
+        outage = self._outage
+        return now if outage is None or now - outage[1] > _OUTAGE_IS_NEWS_SECONDS else outage[0]
+
+    def _note_outage(self, began: float, trouble: str, patience: Patience) -> None:
+        outage, now = self._outage, time.monotonic()
+        self._outage = (self._outage_began(began), now)
+        if outage is None and patience.total_seconds > 0:
             logger.warning(
                 "the server %r is out of reach (%s); trying again for up to %g s",
                 self.url,
@@ -297,9 +310,9 @@ class ServerConnection:
             )
 
     def _note_return(self) -> None:
-        if self._is_out:
-            self._is_out = False
-            logger.warning("the server %r is there again", self.url)
+        if self._outage is not None:
+            self._outage = None
+            logger.info("the server %r is there again", self.url)
 
     def _unreachable(
         self, what: str, tries: int, seconds: float, trouble: str
