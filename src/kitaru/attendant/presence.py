@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kitaru.clock import MICROSECONDS
-from kitaru.engine.owner import Owner
+from kitaru.engine.owner import Owner, current_owner
 from kitaru.fleet import PresentWorker, RunnerFacts
 
 if TYPE_CHECKING:
@@ -55,3 +55,8 @@ def dead_owner_of(execution: ExecutionRecord) -> list[str]:
     """Return who holds an execution's lease, if it is a process that is certainly gone; else nothing."""
     owner = Owner.parse(execution.lease_owner or "")
     return [str(execution.lease_owner)] if owner is not None and owner.is_dead() else []
+
+
+def this_process() -> str:
+    """Return this process as leases name it."""
+    return str(current_owner())

@@ -106,8 +106,13 @@ class Answering:
     def _resolve(
         self, wait: WaitRecord, status: WaitStatus, answer: str | None, via: str
     ) -> WaitRecord:
+        # Whoever asks through a server has no process here.
+        by = self._connection.asker
         resolution = Resolution(
-            status=status, answer=answer, by=current_user(), via=f"{via} (pid {os.getpid()})"
+            status=status,
+            answer=answer,
+            by=by or current_user(),
+            via=via if by else f"{via} (pid {os.getpid()})",
         )
         fault("answer.before_commit")
         resolved = self._connection.store.resolve_wait(

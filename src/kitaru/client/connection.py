@@ -49,6 +49,7 @@ class Connection:
         store: Use this one instead.
         blobs: Use these instead.
         neighbours: Who knows what goes on around the client, if not `kitaru.worker`.
+        asker: Who asks, if not the user of this process.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Connection:
         store: Store | None = None,
         blobs: BlobStore | None = None,
         neighbours: Neighbours | None = None,
+        asker: str | None = None,
     ) -> None:
         self.settings = settings
+        self.asker = asker
         if store is not None:
             self.store = store
         if blobs is not None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
@@ -109,6 +110,17 @@ def _check_word(name: str, word: object) -> None:
         raise KitaruUsageError(message)
 
 
+class Standing(Enum):
+    """Whether an execution has more to tell."""
+
+    MORE = "more"
+    """More is there already."""
+    OPEN = "open"
+    """More may come."""
+    OVER = "over"
+    """It has ended, and everything is told."""
+
+
 class EventReader:
     """Reads an execution's events on from a cursor.
 
@@ -167,8 +179,7 @@ class EventReader:
         pause, failures = _FIRST_POLL_SECONDS, 0
         while True:
             try:
-                ended = self._ended()
-                events, is_all = self._page()
+                events, stands = self.poll()
             except KitaruBackendError:
                 failures += 1
                 if not self._reconnect or failures > _MOST_FAILURES:
@@ -176,19 +187,28 @@ class EventReader:
                 nobody.wait(clock.pass_time(_LAST_POLL_SECONDS))
                 continue
             failures = 0
-            yield from filter(self._wanted.wants, events)
-            if not is_all:
+            yield from events
+            if stands is Standing.MORE:
                 continue
-            if ended is not None:
-                # Looked up before the last events were: what came before it has been given out.
-                end = self._end_of(ended)
-                if ended.ended_at != self._known_end and self._wanted.wants(end):
-                    yield end
-                return
-            if not follow:
+            if stands is Standing.OVER or not follow:
                 return
             nobody.wait(clock.pass_time(pause))
             pause = _FIRST_POLL_SECONDS if events else min(pause * 2, _LAST_POLL_SECONDS)
+
+    def poll(self, *, size: int = _PAGE) -> tuple[list[ExecutionEvent], Standing]:
+        """Return the next events that are there, from up to `size`, and whether others will come."""
+        ended = self._ended()
+        found, is_all = self._page(size)
+        events = [event for event in found if self._wanted.wants(event)]
+        if not is_all:
+            return events, Standing.MORE
+        if ended is None:
+            return events, Standing.OPEN
+        # Looked up before the last events were: what came before it has been given out.
+        end = self._end_of(ended)
+        if ended.ended_at != self._known_end and self._wanted.wants(end):
+            events.append(end)
+        return events, Standing.OVER
 
     def _ended(self) -> ExecutionRecord | None:
         store = self._connection.store
@@ -198,11 +218,11 @@ class EventReader:
         execution = store.get_execution(self.exec_id)
         return execution if execution.status.is_finished else None
 
-    def _page(self) -> tuple[list[ExecutionEvent], bool]:
+    def _page(self, size: int) -> tuple[list[ExecutionEvent], bool]:
         """Return the next events, and whether they are all that there are."""
         # From the last known one on: if that is gone, so may be others that nobody has read.
         rows = self._connection.store.list_events(
-            self.exec_id, after=max(self._last - 1, 0), limit=_PAGE
+            self.exec_id, after=max(self._last - 1, 0), limit=size
         )
         events: list[ExecutionEvent] = []
         if self._last and (not rows or rows[0][0] != self._last):
@@ -211,7 +231,7 @@ class EventReader:
             if number > self._last:
                 self._last = number
                 events.append(self._event_of(record))
-        return events, len(rows) < _PAGE
+        return events, len(rows) < size
 
     def _event_of(self, record: EventRecord) -> ExecutionEvent:
         told: dict[str, Any] = json.loads(record.payload)

@@ -70,6 +70,21 @@ def import_execution(connection: Connection, path: Path) -> str:
         KitaruStateError: One of its executions is here already.
         KitaruBackendError: It cannot be read.
     """
+    found = import_values(connection, path)
+    fault("import.after_blobs")
+    connection.store.import_executions(found.bundles)
+    fault("import.after_commit")
+    return found.manifest.exec_id
+
+
+def import_values(connection: Connection, path: Path) -> Container:
+    """Bring in the large values of a file; return the file, which is closed, with its executions.
+
+    Durability: each value is flushed. They are nobody's until the executions are brought in too.
+
+    Raises:
+        KitaruError: As `import_execution` raises.
+    """
     with _naming(path):
         file = _open(path)
     with file:
@@ -79,10 +94,7 @@ def import_execution(connection: Connection, path: Path) -> str:
             with _naming(path):
                 content = found.blob(digest)
             connection.blobs.put(content)
-    fault("import.after_blobs")
-    connection.store.import_executions(found.bundles)
-    fault("import.after_commit")
-    return found.manifest.exec_id
+    return found
 
 
 class Container:

@@ -32,6 +32,7 @@ class LogReader:
         checkpoint: str | None,
         source: LogOrigin | None,
         limit: int | None,
+        after: int = 0,
     ) -> None:
         if source not in {None, "step", "runner"}:
             message = f"expected `source` to be 'step' or 'runner', got: {source!r}"
@@ -45,7 +46,8 @@ class LogReader:
         self._checkpoint = checkpoint
         self._source = source
         self._left = limit
-        self._cursor = 0
+        self._cursor = after
+        self._calls: list[CallRecord] = []
         self._call_ids: dict[str, str] = {}
 
     @property
@@ -68,10 +70,9 @@ class LogReader:
     def read(self) -> list[LogEntry]:
         """Return the lines that are there by now."""
         logs.flush(1.0)  # what this process's own runs have just written
-        calls = self._connection.store.list_calls(self.exec_id)
-        self._call_ids = {call.position: call.call_id for call in calls}
+        self._know_calls()
         lines = self._connection.store.list_logs(
-            self.exec_id, positions=self._positions(calls), after=self._cursor
+            self.exec_id, positions=self._positions(self._calls), after=self._cursor
         )
         entries: list[LogEntry] = []
         for cursor, line in lines:
@@ -82,6 +83,31 @@ class LogReader:
                 entries.append(log_entry_of(line, self._call_ids))
                 self._left = None if self._left is None else self._left - 1
         return entries
+
+    def read_page(self, size: int) -> list[tuple[int, LogEntry]]:
+        """Return up to `size` of the next lines, each with its cursor; none if there are no more by now."""
+        if self._checkpoint is not None or not self._call_ids:
+            self._know_calls()
+        while True:
+            lines = self._connection.store.list_logs(
+                self.exec_id,
+                positions=self._positions(self._calls),
+                after=self._cursor,
+                limit=size,
+            )
+            wanted = [
+                (cursor, line) for cursor, line in lines if self._source != "step" or line.position
+            ]
+            if any(line.position not in self._call_ids for _, line in wanted if line.position):
+                self._know_calls()
+            if lines:
+                self._cursor = lines[-1][0]
+            if wanted or len(lines) < size:
+                return [(cursor, log_entry_of(line, self._call_ids)) for cursor, line in wanted]
+
+    def _know_calls(self) -> None:
+        self._calls = self._connection.store.list_calls(self.exec_id)
+        self._call_ids = {call.position: call.call_id for call in self._calls}
 
     def _positions(self, calls: Sequence[CallRecord]) -> list[str] | None:
         if self._source == "runner":
