@@ -15,6 +15,7 @@ import pytest
 
 # Under xdist the controller collects nothing, and would not hear of a hook further down.
 from tests.crash.conftest import pytest_terminal_summary as pytest_terminal_summary
+from tests.postgres import SHARED, Databases, PostgresServer
 
 # Done at import, because modules under test may be imported before any fixture runs.
 # `KITARU_TEST_*` is not for Kitaru but for its tests (which database to use).
@@ -34,7 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GRACE_SECONDS = 5.0  # a thread that has done its work still needs a moment to end
-_SERVANTS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+_SERVANTS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", SHARED)
 
 
 @pytest.fixture
@@ -44,6 +45,28 @@ def config_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.mkdir()
     monkeypatch.setenv("KITARU_CONFIG_PATH", str(directory))
     return directory
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Return where to get databases from, on a server that is there for all tests of this process."""
+    given = os.environ.get("KITARU_TEST_POSTGRES_URL")
+    server = None
+    if not given:
+        server = PostgresServer(prefix=SHARED)
+        server.start()
+    found = Databases(given or (server.url("postgres") if server else ""))
+    yield found
+    found.remove()
+    if server is not None:
+        server.remove()
+
+
+@pytest.fixture
+def postgres_url(databases: Databases) -> Iterator[str]:
+    """Return the URL of an empty, migrated database."""
+    with databases.empty() as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

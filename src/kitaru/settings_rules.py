@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlsplit
 
-from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.errors import KitaruUsageError
 from kitaru.retention import read_rules
 
 _WORDS = {
@@ -170,20 +170,13 @@ def is_server(url: str) -> bool:
 
 
 def check_store_kind(scheme: str) -> None:
-    """Refuse the scheme of a store's URL, unless this version has such stores.
+    """Refuse the scheme of a store's URL, unless there are such stores.
 
     Raises:
-        KitaruFeatureNotAvailableError: Another version may.
         KitaruUsageError: There is no such kind.
     """
-    if scheme == "sqlite" or is_server(scheme):
+    if scheme in {"sqlite", "postgresql", "postgres"} or is_server(scheme):
         return
-    if scheme in {"postgresql", "postgres"}:
-        message = (
-            "stores on Postgres are not available in this version, which has the embedded store only."
-            " Use a file: 'sqlite:///path/to/file'."
-        )
-        raise KitaruFeatureNotAvailableError(message)
     import difflib
 
     similar = difflib.get_close_matches(scheme, _STORES, n=1)

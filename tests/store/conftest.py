@@ -1,21 +1,61 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from kitaru.server import create_app
+from kitaru.settings import Settings
+from kitaru.settings_rules import file_url
 from kitaru.store import Store
+from kitaru.store.http import HttpStore
+from kitaru.store.postgres import PostgresStore
 from kitaru.store.sqlite import SQLiteStore
+from tests.server.serving import serving
 
 
-@pytest.fixture(params=["sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Return an empty store; the suite holds every kind of store to the same contract."""
-    assert request.param == "sqlite"
-    opened = SQLiteStore(tmp_path / "kitaru.db")
+@contextmanager
+def _sqlite(request: pytest.FixtureRequest) -> Iterator[Store]:
+    folder: Path = request.getfixturevalue("tmp_path")
+    opened = SQLiteStore(folder / "kitaru.db")
     yield opened
     opened.close()
+
+
+@contextmanager
+def _postgres(request: pytest.FixtureRequest) -> Iterator[Store]:
+    opened = PostgresStore(request.getfixturevalue("postgres_url"))
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def _http(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A store behind a server, which has a file."""
+    folder: Path = request.getfixturevalue("tmp_path")
+    behind = SQLiteStore(folder / "kitaru.db")
+    settings = Settings(config_dir=folder, store_url=behind.url, artifact_store=file_url(folder))
+    with serving(lambda: create_app(settings, store=behind)) as server:
+        opened = HttpStore(server.url)
+        yield opened
+        opened.close()
+    behind.close()
+
+
+KINDS: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Store]]] = {
+    "sqlite": _sqlite,
+    "postgres": _postgres,
+    "http": _http,
+}
+
+
+@pytest.fixture(params=list(KINDS))
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Return an empty store; the suite holds every kind of store to the same contract."""
+    with KINDS[request.param](request) as opened:
+        yield opened
 
 
 @pytest.fixture

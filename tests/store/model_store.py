@@ -37,6 +37,7 @@ class ModelStore:
         self.executions: dict[str, ExecutionRecord] = {}
         self.calls: dict[str, dict[str, CallRecord]] = {}
         self.waits: dict[str, dict[str, WaitRecord]] = {}
+        self.ended_claims: dict[str, tuple[int, ExecutionStatus]] = {}
 
     def get(self, exec_id: str) -> ExecutionRecord:
         if exec_id not in self.executions:
@@ -98,13 +99,19 @@ class ModelStore:
     def write(self, entry: JournalEntry) -> Committed:
         execution = self.executions.get(entry.exec_id)
         if execution is None or execution.status is not S.RUNNING or execution.epoch != entry.epoch:
-            return Committed(held=False)
+            # The end of a claim may come again, because its runner has not learnt that it was written.
+            mine = entry.outcome and (entry.epoch, entry.outcome.status)
+            if execution is None or mine is None or self.ended_claims.get(execution.id) != mine:
+                return Committed(held=False)
+            asked = execution.cancel_requested_at is not None
+            return Committed(held=True, cancel_requested=asked)
         for call in entry.calls:
             self._record(entry.exec_id, call)
         for wait in entry.waits:
             self._ask(wait)
         asked = execution.cancel_requested_at is not None
         if entry.outcome is not None:
+            self.ended_claims[execution.id] = (entry.epoch, entry.outcome.status)
             self._end(execution, entry.outcome)
         return Committed(held=True, cancel_requested=asked)
 

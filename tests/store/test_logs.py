@@ -14,12 +14,20 @@ def test_log_lines_are_returned_exactly_and_in_order(store: Store) -> None:
             filename="/src/m.py", lineno=7, position="fetch#1", attempt=2, logged_at=NOW + 1,
         ),
         log_line(execution.id, "", source=LogSource.STDERR),
-        log_line(execution.id, "\x00 \x1b[31m ☃ \n" * 1000),
+        log_line(execution.id, "\x1b[31m ☃ \n" * 1000),
     ]  # fmt: skip
 
     store.append_logs(lines)
 
     assert [line for _, line in store.list_logs(execution.id)] == lines
+
+
+def test_log_line_with_nul_is_kept_with_its_symbol(store: Store) -> None:
+    execution = create(store)
+
+    store.append_logs([log_line(execution.id, "a\x00b")])
+
+    assert [line.message for _, line in store.list_logs(execution.id)] == ["a\u2400b"]
 
 
 def test_log_lines_of_unknown_executions_are_dropped_silently(store: Store) -> None:

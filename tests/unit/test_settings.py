@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kitaru import settings
-from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.errors import KitaruUsageError
 from kitaru.retention import RetentionRule
 from kitaru.settings import Settings
 
@@ -301,11 +301,6 @@ def test_bad_override_changes_nothing(values: dict[str, object], message: str):
     ("values", "error", "message"),
     [
         ({"stack": "ray"}, KitaruUsageError, "unknown stack 'ray'. Installed: 'local'."),
-        (
-            {"store_url": "postgresql://ann:geheim@db/k"},
-            KitaruFeatureNotAvailableError,
-            "stores on Postgres are not available in this version, which has the embedded store only.",
-        ),
         ({"store_url": "mongodb://x"}, KitaruUsageError, "unknown kind of store 'mongodb'."),
     ],
 )

@@ -96,8 +96,7 @@ class Upkeep:
         Raises:
             KitaruBackendError: It was written by a newer version, or cannot be changed.
         """
-        everything = ExecutionFilter(project=self._connection.settings.project)
-        self._connection.store.count_executions(everything)
+        self._connection.store.migrate()
 
     def verify(self) -> list[str]:
         """Return what is wrong with the store and the large values it names, a sentence each."""

@@ -25,4 +25,4 @@ def find_broken_invariants(session: Session) -> list[str]:
 
 def list_blob_digests(session: Session) -> list[str]:
     """Return the digests of all blobs that rows name."""
-    return [digest for (digest,) in session.rows("list_blob_digests")]
+    return sorted(digest for (digest,) in session.rows("list_blob_digests"))

@@ -84,6 +84,30 @@ def commit(session: Session, writes: Sequence[Write]) -> list[Committed]:
     return committed
 
 
+def is_one_call(entry: JournalEntry) -> bool:
+    """Return whether an entry holds one journal row and nothing else, as that of a usual checkpoint."""
+    return (
+        len(entry.calls) == 1
+        and entry.outcome is None
+        and not (entry.attempts or entry.artifacts or entry.metadata or entry.events or entry.waits)
+    )
+
+
+def commit_call(session: Session, entry: JournalEntry) -> Committed | None:
+    """Write an entry of one journal row in one statement that is a transaction by itself.
+
+    Returns:
+        What became of it; None if the row has an outcome already, which `commit` has to look at.
+    """
+    row = session.row("commit_call", *call_to_row(entry.exec_id, entry.calls[0]), entry.epoch)
+    if row is None:
+        return _LOST
+    cancel_requested_at, is_written = row
+    if not is_written:
+        return None
+    return _HELD if cancel_requested_at is None else _HELD_AND_CANCELLED
+
+
 def restore(session: Session, entries: Sequence[JournalEntry]) -> None:
     """Write what belongs to executions that have just been imported, finished, so that nobody claims them."""
     batch = _Batch(session)

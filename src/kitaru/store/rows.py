@@ -33,8 +33,8 @@ _NO_VALUE = (None, None, None, None)
 
 
 def clean(text: str) -> str:
-    """Return `text` with what UTF-8 cannot express, lone surrogates, replaced."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """Return `text` with what some store cannot keep, lone surrogates and NUL, replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{SYMBOL FOR NULL}")
 
 
 def words_to_json(words: tuple[str, ...]) -> str:

@@ -26,6 +26,7 @@ from kitaru.store import sqlite_files
 from kitaru.store.contract.sharing import Watch
 from kitaru.store.migrations import find_differences, known_migrations
 from kitaru.store.queries import load_statements
+from kitaru.store.sessions import Sessions
 from kitaru.store.sql_store import SqlStore
 from kitaru.store.sqlite_errors import (
     is_about_the_record,
@@ -35,9 +36,13 @@ from kitaru.store.sqlite_errors import (
 )
 from kitaru.store.sqlite_patience import Patience
 from kitaru.store.sqlite_schema import connect, find_page_damage, prepare, read_history
-from kitaru.store.sqlite_session import Readers, SqliteSession
+from kitaru.store.sqlite_session import SqliteSession
 
 T = TypeVar("T")
+
+# Reads take well under a millisecond, so that more threads than these may wait for each other. It bounds
+# what the process has open: SQLite puts off closing a file for as long as another connection has a lock.
+_MOST_READERS = 8
 
 
 class SQLiteStore(SqlStore):
@@ -57,6 +62,9 @@ class SQLiteStore(SqlStore):
         self._files = database
         if at_once:
             database.open()
+
+    def migrate(self) -> None:
+        self._files.open()
 
     def measure_space(self) -> Space:
         return self._files.read(lambda session: sqlite_files.measure(session.connection))
@@ -108,7 +116,7 @@ class SqliteDatabase:
         # Reentrant, so that a fork from inside a transaction does not hang.
         self._write_lock = threading.RLock()
         self._writer: SqliteSession | None = None
-        self._readers = Readers(self._connect_reader)
+        self._readers = Sessions(self._connect_reader, most=_MOST_READERS)
 
     @property
     def url(self) -> str:

@@ -1,17 +1,12 @@
-"""Named statements on one SQLite connection, and a few connections to read with."""
+"""Named statements on one SQLite connection."""
 
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from kitaru.store.queries import Row, Statement
-
-# Reads take well under a millisecond, so that more threads than these may wait for each other. It bounds
-# what the process has open: SQLite puts off closing a file for as long as another connection has a lock.
-_MOST_READERS = 8
 
 # Each size is a prepared statement of its own; 16 rows of the journal have 384 parameters, of the 999
 # that the oldest SQLite allows.
@@ -25,7 +20,7 @@ class SqliteSession:
 
     def __init__(self, connection: sqlite3.Connection, statements: Mapping[str, Statement]) -> None:
         self.connection = connection
-        self.generation = 0  # see `Readers`
+        self.generation = 0  # see `sessions.py`
         self._statements = statements
         # One cursor for all statements: making one costs as much as a small statement.
         self._cursor = connection.cursor()
@@ -81,73 +76,6 @@ class SqliteSession:
         """Run a statement without arguments or rows, such as `COMMIT`."""
         self._cursor.execute(text)
 
-
-class Readers:
-    """A few connections that read, for any number of threads."""
-
-    def __init__(self, connect: Callable[[], SqliteSession]) -> None:
-        self._connect = connect
-        self._changed = threading.Condition(threading.Lock())
-        self._idle: list[SqliteSession] = []
-        self._borrowed = 0
-        # Raised when all that were opened before are to be closed, also those in use at the time.
-        self._generation = 0
-        self._is_paused = False
-
-    def borrow(self) -> SqliteSession:
-        """Return a connection that nobody else uses until it is given back."""
-        with self._changed:
-            while self._is_paused or self._borrowed == _MOST_READERS:
-                self._changed.wait()
-            self._borrowed += 1
-            generation = self._generation
-            session = self._idle.pop() if self._idle else None
-        if session is not None:
-            return session
-        try:
-            session = self._connect()
-        except BaseException:
-            self._returned(None)
-            raise
-        session.generation = generation
-        return session
-
-    def give_back(self, session: SqliteSession, *, is_sound: bool) -> None:
-        """Let others use a connection, or close it if it is not sound."""
-        if is_sound and session.generation == self._generation:
-            self._returned(session)
-        else:
-            session.connection.close()
-            self._returned(None)
-
     def close(self) -> None:
-        """Close the idle connections now, and those in use when they are given back."""
-        with self._changed:
-            self._generation += 1
-            idle, self._idle = self._idle, []
-        for session in idle:
-            session.connection.close()
-
-    def pause(self) -> None:
-        """Wait until nobody reads, let nobody begin to, and close all connections."""
-        with self._changed:
-            self._is_paused = True
-            while self._borrowed:
-                self._changed.wait()
-        self.close()
-
-    def resume(self) -> None:
-        """Let reading go on after `pause`."""
-        with self._changed:
-            self._is_paused = False
-            self._changed.notify_all()
-
-    def _returned(self, session: SqliteSession | None) -> None:
-        with self._changed:
-            self._borrowed -= 1
-            if session is not None:
-                self._idle.append(session)
-            if self._is_paused:
-                self._changed.notify_all()
-            else:
-                self._changed.notify()
+        """Let go of the connection."""
+        self.connection.close()

@@ -126,7 +126,7 @@ def is_anything_due(
     session: Session, now: int, exec_ids: Sequence[str] | None, kind: WaitKind | None
 ) -> bool:
     """Return whether a wait's moment has come, without asking for the right to write."""
-    return session.row("is_anything_due", now, _json(exec_ids), kind) is not None
+    return session.row("is_anything_due", now, _json(exec_ids), kind and kind.value) is not None
 
 
 def wake_due(
@@ -137,11 +137,12 @@ def wake_due(
     kind: WaitKind | None,
 ) -> list[str]:
     """End the waits whose moment has come; return their executions, the most overdue first."""
-    due = session.rows("find_due_waits", now, _json(exec_ids), kind, limit)
+    word = kind and kind.value
+    due = session.rows("find_due_waits", now, _json(exec_ids), word, limit)
     found = {exec_id for (exec_id,) in due}
     session.lock_executions(found)
     # RETURNING promises no order.
-    ended = sorted(session.rows("end_due_waits", now, _json(sorted(found)), kind, limit))
+    ended = sorted(session.rows("end_due_waits", now, _json(sorted(found)), word, limit))
     concerned = list(dict.fromkeys(exec_id for _, exec_id in ended))
     _wake(session, [(now, exec_id) for exec_id in concerned])
     return concerned

@@ -11,6 +11,10 @@ from kitaru.store.queries import compile_statement, load_statements, read_folder
 PACKAGE = Path(kitaru.store.__file__).parent
 SHARED = {name: text for name, text, _ in read_folder(PACKAGE / "sql")}
 SQLITE = {name: text for name, text, _ in read_folder(PACKAGE / "sql" / "sqlite")}
+POSTGRES = {name: text for name, text, _ in read_folder(PACKAGE / "sql" / "postgres")}
+# One way to the server and back for what others do in several statements; and what locks rows.
+ONLY_POSTGRES = {"commit_call", "lock_executions", "serialize"}
+LOCKING = re.compile(r"\bFOR (NO KEY UPDATE|UPDATE|SHARE|KEY SHARE)\b")
 
 
 def test_parameters_become_marks_in_their_declared_order() -> None:
@@ -68,7 +72,8 @@ def test_statements_say_what_they_are_for() -> None:
 
 def test_each_statement_is_used_in_one_place() -> None:
     code = "\n".join(file.read_text() for file in PACKAGE.glob("*.py"))
-    uses = {name: len(re.findall(rf'"{name}"', code)) for name in load_statements("sqlite", "?")}
+    known = {*load_statements("sqlite", "?"), *load_statements("postgres", "%s")}
+    uses = {name: len(re.findall(rf'"{name}"', code)) for name in known}
 
     assert {name: count for name, count in uses.items() if count != 1} == {}
 
@@ -78,7 +83,30 @@ def test_no_statement_is_asked_for_that_does_not_exist() -> None:
     asked = set(re.findall(r'session\.(?:row|rows|run|run_many|statement)\(\s*"(\w+)"', code))
 
     assert asked
-    assert asked <= set(load_statements("sqlite", "?"))
+    assert asked <= set(load_statements("sqlite", "?")) | ONLY_POSTGRES
+    assert asked <= set(load_statements("postgres", "%s"))
+
+
+def test_every_dialect_has_the_same_statements_with_the_same_parameters() -> None:
+    sqlite, postgres = load_statements("sqlite", "?"), load_statements("postgres", "%s")
+
+    assert set(postgres) - set(sqlite) == ONLY_POSTGRES
+    assert set(sqlite) <= set(postgres)
+    assert {name: sqlite[name].parameters for name in sqlite} == {
+        name: postgres[name].parameters for name in sqlite
+    }
+
+
+def test_postgres_own_statements_need_to_be_their_own() -> None:
+    assert [
+        name
+        for name, text in POSTGRES.items()
+        if not re.search(r"JSONB|COLLATE", text) and not LOCKING.search(text)
+    ] == [
+        "find_pending_ids",
+        "list_pending_code",
+        "serialize",
+    ]  # no index is named, or a lock is taken
 
 
 def test_shared_statements_are_free_of_what_only_sqlite_knows() -> None:
@@ -99,5 +127,5 @@ def test_dialects_own_statements_need_to_be_their_own() -> None:
 
 
 def test_no_statement_pages_by_offset() -> None:
-    for text in [*SHARED.values(), *SQLITE.values()]:
+    for text in [*SHARED.values(), *SQLITE.values(), *POSTGRES.values()]:
         assert "OFFSET" not in text.upper()

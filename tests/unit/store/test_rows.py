@@ -64,5 +64,6 @@ def test_cleaned_text_can_be_kept_and_good_text_stays_as_it_is(text: str) -> Non
 
     assert isinstance(cleaned.encode(), bytes)
     assert len(cleaned) == len(text)
-    if all(not "\ud800" <= character <= "\udfff" for character in text):
+    assert "\0" not in cleaned
+    if all(not "\ud800" <= character <= "\udfff" and character != "\0" for character in text):
         assert cleaned == text

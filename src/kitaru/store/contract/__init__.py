@@ -92,6 +92,16 @@ class Store(
         """Return the digests of all blobs that executions, calls and artifacts name, in order."""
         ...
 
+    def migrate(self) -> None:
+        """Bring the schema to what this version needs; make it if there is none.
+
+        Durability: each step is one transaction. Safe to repeat, and to run in several processes at once.
+
+        Raises:
+            KitaruBackendError: A newer version wrote it, or its history is not ours; nothing was changed.
+        """
+        ...
+
     def verify(self) -> list[str]:
         """Return what is wrong with the stored data, one sentence each; an empty list is good news."""
         ...

@@ -13,3 +13,9 @@ VALUES (:key, :answer, :created_at);
 -- Whoever has not asked again by now never will.
 DELETE FROM receipt
 WHERE created_at < :before;
+
+-- name: claim_receipt(key, answer, created_at)!
+-- Find out whether a transaction has left its receipt, after waiting for it if it is still going on.
+INSERT INTO receipt (key, answer, created_at)
+VALUES (:key, :answer, :created_at)
+ON CONFLICT (key) DO NOTHING;
