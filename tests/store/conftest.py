@@ -13,7 +13,7 @@ from kitaru.store import Store
 from kitaru.store.http import HttpStore
 from kitaru.store.postgres import PostgresStore
 from kitaru.store.sqlite import SQLiteStore
-from tests.server.serving import serving
+from tests.server.serving import RunningServer, serving
 
 
 @contextmanager
@@ -31,16 +31,29 @@ def _postgres(request: pytest.FixtureRequest) -> Iterator[Store]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def http_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Return a server for all tests of this process; each gives it a store of its own."""
+    folder = tmp_path_factory.mktemp("server")
+    first = SQLiteStore(folder / "kitaru.db")
+    settings = Settings(
+        config_dir=folder, store_url=first.url, artifact_store=file_url(folder / "blobs")
+    )
+    with serving(lambda: create_app(settings, store=first)) as server:
+        yield server
+    first.close()
+
+
 @contextmanager
 def _http(request: pytest.FixtureRequest) -> Iterator[Store]:
     """A store behind a server, which has a file."""
     folder: Path = request.getfixturevalue("tmp_path")
+    server: RunningServer = request.getfixturevalue("http_server")
     behind = SQLiteStore(folder / "kitaru.db")
-    settings = Settings(config_dir=folder, store_url=behind.url, artifact_store=file_url(folder))
-    with serving(lambda: create_app(settings, store=behind)) as server:
-        opened = HttpStore(server.url)
-        yield opened
-        opened.close()
+    server.serve_store(behind)
+    opened = HttpStore(server.url)
+    yield opened
+    opened.close()
     behind.close()
 
 
@@ -54,6 +67,13 @@ KINDS: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Store]
 @pytest.fixture(params=list(KINDS))
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Return an empty store; the suite holds every kind of store to the same contract."""
+    with KINDS[request.param](request) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def served_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Return an empty store that can stand behind a server."""
     with KINDS[request.param](request) as opened:
         yield opened
 

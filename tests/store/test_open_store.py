@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.access import ServerAccess
+from kitaru.errors import KitaruUsageError
 from kitaru.store import open_store
+from kitaru.store.http import HttpStore
 from kitaru.store.opening import forget_stores
 from tests.store.records import create
 
@@ -59,7 +61,13 @@ def test_wrong_url_is_refused_with_the_way_out(wrong: str, said: str) -> None:
     assert said in str(raised.value)
 
 
-@pytest.mark.parametrize("other", ["http://h", "https://h"])
-def test_stores_of_later_versions_are_told_apart_from_mistakes(other: str) -> None:
-    with pytest.raises(KitaruFeatureNotAvailableError, match="Use a file"):
-        open_store(other)
+def test_server_is_opened_once_for_everybody_with_the_same_token() -> None:
+    mine, other = ServerAccess(auth_token="mine"), ServerAccess(auth_token="other")
+
+    store = open_store("http://h:1", access=mine)
+
+    assert isinstance(store, HttpStore)
+    assert open_store("http://h:1/", access=mine) is store
+    assert open_store("http://h:1", access=other) is not store
+    assert store.url == "http://h:1"
+    assert open_store("https://h/kitaru/").url == "https://h/kitaru"

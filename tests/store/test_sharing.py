@@ -7,6 +7,7 @@ import pytest
 from kitaru.clock import MICROSECONDS, SYSTEM_CLOCK, SharedClock
 from kitaru.errors import KitaruStateError
 from kitaru.model import Claim, ExecutionStatus, Outcome, adopt_created
+from kitaru.store import Store
 from kitaru.store.contract.serving import BoundStore, ServedStore
 from tests.store.records import (
     NOW,
@@ -22,7 +23,7 @@ from tests.store.records import (
 )
 
 
-def test_outcome_that_comes_again_is_still_held(store: ServedStore) -> None:
+def test_outcome_that_comes_again_is_still_held(store: Store) -> None:
     execution = run(store)
     end = entry(execution, call(), outcome=completed())
     store.commit([end])
@@ -34,7 +35,7 @@ def test_outcome_that_comes_again_is_still_held(store: ServedStore) -> None:
     assert store.get_execution(execution.id) == before
 
 
-def test_another_outcome_of_an_ended_claim_is_not_held(store: ServedStore) -> None:
+def test_another_outcome_of_an_ended_claim_is_not_held(store: Store) -> None:
     execution = run(store)
     store.commit([entry(execution, outcome=completed())])
 
@@ -43,7 +44,7 @@ def test_another_outcome_of_an_ended_claim_is_not_held(store: ServedStore) -> No
     assert not other.held
 
 
-def test_parking_that_comes_again_after_the_answer_changes_nothing(store: ServedStore) -> None:
+def test_parking_that_comes_again_after_the_answer_changes_nothing(store: Store) -> None:
     execution = run(store)
     wait = question(execution)
     asked = entry(execution, waits=(wait,), outcome=parked(wait.position))
@@ -58,7 +59,7 @@ def test_parking_that_comes_again_after_the_answer_changes_nothing(store: Served
     assert store.get_execution(execution.id) == before
 
 
-def test_creation_that_is_tried_again_is_its_own(store: ServedStore) -> None:
+def test_creation_that_is_tried_again_is_its_own(store: Store) -> None:
     new = new_execution()
     first = store.commit([new])
 
@@ -68,22 +69,22 @@ def test_creation_that_is_tried_again_is_its_own(store: ServedStore) -> None:
     assert adopt_created([new], again) == first
 
 
-def test_request_that_comes_again_is_answered_as_before(store: ServedStore) -> None:
-    execution = create(store)
+def test_request_that_comes_again_is_answered_as_before(served_store: ServedStore) -> None:
+    execution = create(served_store)
 
     def cancel(bound: BoundStore) -> bytes:
         return bound.request_cancel(execution.id, by="me", now=NOW).id.encode()
 
-    first = store.perform_once("key-1", cancel)
-    again = store.perform_once("key-1", cancel)
+    first = served_store.perform_once("key-1", cancel)
+    again = served_store.perform_once("key-1", cancel)
 
     assert (first, again) == ((execution.id.encode(), False), (execution.id.encode(), True))
     with pytest.raises(KitaruStateError, match="cancelled"):
-        store.perform_once("key-2", cancel)
+        served_store.perform_once("key-2", cancel)
 
 
-def test_request_that_fails_leaves_no_receipt(store: ServedStore) -> None:
-    execution = create(store)
+def test_request_that_fails_leaves_no_receipt(served_store: ServedStore) -> None:
+    execution = create(served_store)
 
     def half(bound: BoundStore) -> bytes:
         bound.request_cancel(execution.id, by="me", now=NOW)
@@ -91,41 +92,41 @@ def test_request_that_fails_leaves_no_receipt(store: ServedStore) -> None:
         raise ValueError(message)
 
     with pytest.raises(ValueError, match="no"):
-        store.perform_once("key", half)
+        served_store.perform_once("key", half)
 
-    assert store.get_execution(execution.id).status is ExecutionStatus.PENDING
-    assert store.perform_once("key", lambda _: b"done") == (b"done", False)
+    assert served_store.get_execution(execution.id).status is ExecutionStatus.PENDING
+    assert served_store.perform_once("key", lambda _: b"done") == (b"done", False)
 
 
-def test_request_that_finds_nothing_to_do_leaves_no_receipt(store: ServedStore) -> None:
+def test_request_that_finds_nothing_to_do_leaves_no_receipt(served_store: ServedStore) -> None:
     def claim(bound: BoundStore) -> bytes:
         claimed = bound.claim_executions(
             Claim(owner="me", lease_expires_at=NOW + 1), now=NOW, limit=1
         )
         return b" ".join(execution.id.encode() for execution in claimed)
 
-    assert store.perform_once("key", claim) == (b"", False)
-    assert store.forget_receipts(before=store.clock.now() + MICROSECONDS) == 0
+    assert served_store.perform_once("key", claim) == (b"", False)
+    assert served_store.forget_receipts(before=served_store.clock.now() + MICROSECONDS) == 0
 
-    execution = create(store)
+    execution = create(served_store)
 
-    assert store.perform_once("key", claim) == (execution.id.encode(), False)
-    assert store.perform_once("key", claim) == (execution.id.encode(), True)
+    assert served_store.perform_once("key", claim) == (execution.id.encode(), False)
+    assert served_store.perform_once("key", claim) == (execution.id.encode(), True)
 
 
-def test_receipts_are_forgotten_by_age(store: ServedStore) -> None:
-    execution = create(store)
+def test_receipts_are_forgotten_by_age(served_store: ServedStore) -> None:
+    execution = create(served_store)
 
     def prune(bound: BoundStore) -> bytes:
         bound.prune_events(execution.id, keep=0)
         return b"done"
 
-    store.perform_once("key", prune)
+    served_store.perform_once("key", prune)
 
-    forgotten = store.forget_receipts(before=store.clock.now() + MICROSECONDS)
+    forgotten = served_store.forget_receipts(before=served_store.clock.now() + MICROSECONDS)
 
     assert forgotten == 1
-    assert store.perform_once("key", prune) == (b"done", False)
+    assert served_store.perform_once("key", prune) == (b"done", False)
 
 
 def test_shared_clock_follows_the_store_whatever_this_machine_says() -> None:

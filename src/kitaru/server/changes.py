@@ -26,7 +26,7 @@ class Bell:
     def __init__(self, store: Store, *, ping_seconds: float = _PING_SECONDS) -> None:
         self._store = store
         self._ping_seconds = ping_seconds
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: Watch | None = None
         self._listeners: set[asyncio.Event] = set()
         self._is_closed = False
@@ -50,6 +50,7 @@ class Bell:
         `state` says with `{"live": …}` whether changes are told at all, first and whenever that changes;
         `change` says that it is worth looking. Comments say that the stream is alive.
         """
+        self._loop = asyncio.get_running_loop()
         if self._watch is None and not self._is_closed:
             self._watch = self._store.watch(self._wake)
         rung = asyncio.Event()
@@ -78,7 +79,7 @@ class Bell:
             self._listeners.discard(rung)
 
     def _wake(self) -> None:
-        if not self._loop.is_closed():
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._ring)
 
     def _ring(self) -> None:

@@ -25,7 +25,7 @@ import msgspec
 from kitaru.access import NO_ACCESS, ServerAccess
 from kitaru.clock import Clock, SharedClock
 from kitaru.errors import KitaruBackendError, KitaruFeatureNotAvailableError
-from kitaru.figures import FlowFigures
+from kitaru.figures import FlowFigures, Load
 from kitaru.fleet import ClaimFilter, WorkerRecord
 from kitaru.model import (
     ArtifactRecord,
@@ -75,6 +75,7 @@ _LONG = frozenset(
         "verify",
         "measure_space",
         "measure_flows",
+        "measure_load",
         "measure_trees",
         "count_executions",
         "import_executions",
@@ -309,6 +310,12 @@ class HttpStore:
         self, project: str, *, flow: str | None = None, since: int | None = None
     ) -> list[FlowFigures]:
         return self._do("measure_flows", project=project, flow=flow, since=since)
+
+    def list_projects(self) -> list[str]:
+        return self._do("list_projects")
+
+    def measure_load(self, *, now: int, at_most: int) -> Load:
+        return self._do("measure_load", now=now, at_most=at_most)
 
     def append_logs(self, lines: Sequence[LogLine]) -> None:
         self._do("append_logs", lines=lines)

@@ -27,6 +27,8 @@ import msgspec
 from kitaru.errors import KitaruUsageError
 from kitaru.model import JournalEntry, NewExecution, Write
 from kitaru.store import contract
+from kitaru.store.execution_rows import plan_to_json, spec_to_json
+from kitaru.store.expressible import expressible
 from kitaru.wire.strictness import strict_twin
 
 
@@ -149,12 +151,8 @@ class Operation:
         """
         try:
             return _encoder.encode(self.parameters(**arguments))
-        except (UnicodeEncodeError, OverflowError) as error:
-            what = (
-                "text with lone surrogates" if isinstance(error, UnicodeEncodeError) else "a number"
-            )
-            message = f"no store can keep {what}: {error}."
-            raise KitaruUsageError(message) from error
+        except (UnicodeEncodeError, OverflowError, TypeError, msgspec.MsgspecError):
+            return self._encode_with_care(arguments)
 
     def decode_request(self, body: bytes) -> dict[str, Any]:
         """Return the arguments that a request's body has.
@@ -167,6 +165,22 @@ class Operation:
         self._strict_request.decode(body)
         given = self._request.decode(body)
         return {name: getattr(given, name) for name in self.parameters.__struct_fields__}
+
+    def _encode_with_care(self, arguments: Mapping[str, object]) -> bytes:
+        """Return arguments of which something cannot travel as it is, or say what it is."""
+        for write in cast("Sequence[object]", arguments.get("writes", ())):
+            if isinstance(write, Creation):
+                spec_to_json(write.write.spec)
+                plan_to_json(write.write.replay_plan or {})
+        fit = {name: _fit(value) for name, value in arguments.items()}
+        try:
+            return _encoder.encode(self.parameters(**fit))
+        except UnicodeEncodeError as error:
+            message = f"no store can keep text with lone surrogates: {error}."
+            raise KitaruUsageError(message) from error
+        except (OverflowError, TypeError, msgspec.MsgspecError) as error:
+            message = f"no store can keep what {self.name!r} was given: {error}."
+            raise KitaruUsageError(message) from error
 
     def encode_answer(self, answer: object) -> bytes:
         """Return what the method has returned as the body of a response."""
@@ -191,6 +205,14 @@ def wrap_writes(writes: Sequence[Write]) -> list[Entry | Creation]:
 def unwrap_writes(wrapped: Sequence[Entry | Creation]) -> list[Write]:
     """Return the writes of a `commit` as the store takes them."""
     return [entry.write for entry in wrapped]
+
+
+def _fit(value: object) -> object:
+    if isinstance(value, list):
+        return [_fit(item) for item in cast("list[object]", value)]
+    if isinstance(value, Entry | Creation):
+        return type(value)(expressible(value.write))  # pyright: ignore[reportArgumentType] - it stays what it is
+    return expressible(value)
 
 
 def _kind_of(name: str) -> Kind:
