@@ -57,9 +57,10 @@ _RELEASES = frozenset({ExecutionStatus.PENDING, ExecutionStatus.WAITING})
 _ENDS = frozenset(status for status in ExecutionStatus if status.is_finished)
 
 _RECORD_CALL = "record_call"
+_RECORD_METADATA = "record_metadata"
 
 # How many columns identify a row that a later one of the same transaction may replace.
-_KEYS = {_RECORD_CALL: 2, "record_metadata": 3}
+_KEYS = {_RECORD_CALL: 2, _RECORD_METADATA: 3}
 
 # Older than any moment.
 _EVER = 0
@@ -134,10 +135,10 @@ class _Batch:
         fence = self._fences.get((exec_id, epoch))
         if fence is None:
             fence = self._fences[exec_id, epoch] = self._check_fence(exec_id, epoch)
-            if not fence.held and entry.outcome is not None:
-                return self._find_own_end(exec_id, epoch, entry.outcome)
         if not fence.held:
-            return fence
+            if entry.outcome is None:
+                return fence
+            return self._find_own_end(exec_id, epoch, entry.outcome)
         self.add_rows(entry)
         if entry.outcome is not None:
             self._end(entry, entry.outcome, is_cancelled=fence.cancel_requested)
@@ -172,7 +173,7 @@ class _Batch:
             self._add("record_artifact", rows)
         if entry.metadata:
             rows = [(exec_id, datum.position, datum.key, datum.value) for datum in entry.metadata]
-            self._add("record_metadata", rows)
+            self._add(_RECORD_METADATA, rows)
         if entry.events:
             serialize_cursors(self._session, [exec_id])
             self._add(RECORD_EVENT, [event_to_row(exec_id, event) for event in entry.events])

@@ -46,6 +46,7 @@ from kitaru.store.postgres_errors import (
 from kitaru.store.postgres_schema import DIALECT, check, migrate, read_history
 from kitaru.store.postgres_session import PostgresSession
 from kitaru.store.queries import Row, load_statements
+from kitaru.store.receipts import record_receipt
 from kitaru.store.sessions import Sessions
 from kitaru.store.sql_store import SqlStore
 
@@ -315,7 +316,7 @@ class _Attempt:
         key = None
         if not self._is_repeatable:
             key = uuid.uuid4().hex
-            session.run("record_receipt", key, b"", self._database.clock.now())
+            record_receipt(session, key, b"", self._database.clock.now())
         fault("commit.inside")
         try:
             session.execute("COMMIT")

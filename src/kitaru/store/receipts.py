@@ -33,21 +33,31 @@ def perform_once(
         idle_answer = work(_Onlooker(database))
         # Asked after the look: if there is nothing to do because this request has done it before, then
         # what it did and its answer were committed together.
-        found = database.read(lambda session: session.row("find_receipt", key))
-        return (idle_answer, False) if found is None else (bytes(found[0]), True)
+        found = database.read(lambda session: _find_answer(session, key))
+        return (idle_answer, False) if found is None else (found, True)
     now = database.clock.now()
 
     def step(session: Session) -> tuple[bytes, bool]:
         # The same request may be on its way twice at once; the second waits here for the first's answer.
         session.serialize(key)
-        found = session.row("find_receipt", key)
+        found = _find_answer(session, key)
         if found is not None:
-            return bytes(found[0]), True
+            return found, True
         answer = work(BoundDatabase(session, database))
-        session.run("record_receipt", key, answer, now)
+        record_receipt(session, key, answer, now)
         return answer, False
 
     return database.write(step, is_repeatable=True)
+
+
+def record_receipt(session: Session, key: str, answer: bytes, now: int) -> None:
+    """Leave proof, in the transaction that does what a request asks for, that it was committed."""
+    session.run("record_receipt", key, answer, now)
+
+
+def _find_answer(session: Session, key: str) -> bytes | None:
+    row = session.row("find_receipt", key)
+    return None if row is None else bytes(row[0])
 
 
 class BoundDatabase:

@@ -76,11 +76,11 @@ def end_waits(session: Session, exec_ids: Sequence[str]) -> None:
 
 def reopen_wait(session: Session, exec_id: str, position: str) -> None:
     """Make the wait of a call that was reopened just now open again, if the call has one."""
-    row = session.row("find_wait", exec_id, position)
-    if row is None:
+    wait = _find_wait(session, exec_id, position)
+    if wait is None:
         return
-    if (child_id := wait_from_row(row).child_id) is not None:
-        session.lock_executions([child_id])
+    if wait.child_id is not None:
+        session.lock_executions([wait.child_id])
     session.run("reopen_wait", exec_id, position)
 
 
@@ -153,15 +153,19 @@ def _wake(session: Session, rows: Sequence[Row]) -> None:
         session.run_many("wake", rows)
 
 
-def _refuse(session: Session, exec_id: str, position: str, status: WaitStatus) -> NoReturn:
+def _find_wait(session: Session, exec_id: str, position: str) -> WaitRecord | None:
     row = session.row("find_wait", exec_id, position)
-    if row is None:
+    return None if row is None else wait_from_row(row)
+
+
+def _refuse(session: Session, exec_id: str, position: str, status: WaitStatus) -> NoReturn:
+    wait = _find_wait(session, exec_id, position)
+    if wait is None:
         message = (
             f"execution {exec_id!r} has no wait at {position!r}, or there is no such execution."
             f" `kitaru executions get {exec_id}` shows what it waits for."
         )
         raise KitaruNotFoundError(message)
-    wait = wait_from_row(row)
     message = (
         f"wait {wait.wait_id!r} of execution {exec_id!r} cannot be {status.value}: {_why_not(wait)}."
         f" `kitaru executions get {exec_id}` shows where the execution stands."

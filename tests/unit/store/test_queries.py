@@ -71,7 +71,11 @@ def test_statements_say_what_they_are_for() -> None:
 
 
 def test_each_statement_is_used_in_one_place() -> None:
-    code = "\n".join(file.read_text() for file in PACKAGE.glob("*.py"))
+    # Operations that travel have the names of the contract's methods, as some statements do.
+    files = [
+        file for file in PACKAGE.glob("*.py") if not file.name.startswith(("http", "operations"))
+    ]
+    code = "\n".join(file.read_text() for file in files)
     known = {*load_statements("sqlite", "?"), *load_statements("postgres", "%s")}
     uses = {name: len(re.findall(rf'"{name}"', code)) for name in known}
 
