@@ -168,6 +168,16 @@ class EventReader:
         )
         raise KitaruUsageError(message)
 
+    @property
+    def last(self) -> int:
+        """Number of the last event that was read."""
+        return self._last
+
+    @property
+    def cursor(self) -> str:
+        """Where reading can go on after what was read, wanted or not."""
+        return f"{self._last}-{self._tag}"
+
     def read(self, clock: Clock, *, follow: bool = True) -> Iterator[ExecutionEvent]:
         """Give out the events that are there and those to come, until the execution has finished.
 

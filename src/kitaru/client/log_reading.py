@@ -51,6 +51,11 @@ class LogReader:
         self._call_ids: dict[str, str] = {}
 
     @property
+    def cursor(self) -> int:
+        """Number of the last line that was read, wanted or not."""
+        return self._cursor
+
+    @property
     def is_full(self) -> bool:
         """Whether as many lines were read as were asked for."""
         return self._left == 0

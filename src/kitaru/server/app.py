@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
 from fastapi import APIRouter, FastAPI
 
 from kitaru._version import __version__
+from kitaru.attendant import Attendant
 from kitaru.blobs import open_blobs
 from kitaru.blobs.contract import ServedBlobs
 from kitaru.clock import MICROSECONDS
@@ -25,10 +26,14 @@ from kitaru.server.access import Door
 from kitaru.server.calls import Calls
 from kitaru.server.changes import Bell
 from kitaru.server.limits import MOST_BYTES, SILENT_SECONDS, BodyLimits
+from kitaru.server.metrics import CountRequests, Metrics, metered
+from kitaru.server.openapi import describe_app
 from kitaru.server.problems import install_handlers
 from kitaru.server.routes import blobs as blob_routes
+from kitaru.server.routes import executions, following, health, project
 from kitaru.server.routes import store as store_routes
 from kitaru.server.serving import Serving
+from kitaru.server.streams import Streams
 from kitaru.server.timekeeping import Timekeeper
 from kitaru.settings import Settings
 from kitaru.settings_rules import is_server
@@ -38,7 +43,13 @@ from kitaru.store.journal_writer import JournalWriter
 
 API = "/api/v1"
 
-_ROUTERS: tuple[APIRouter, ...] = (store_routes.router, blob_routes.router)
+_ROUTERS: tuple[APIRouter, ...] = (
+    store_routes.router,
+    blob_routes.router,
+    following.router,
+    executions.router,
+    project.router,
+)
 """Those of the modules in `kitaru.server.routes`, each below `API`."""
 
 # Clients send a request again for a minute and a half; people, for as long as they look at a terminal.
@@ -56,6 +67,7 @@ def create_app(
     blobs: ServedBlobs | None = None,
     most_bytes: int = MOST_BYTES,
     silent_seconds: float = SILENT_SECONDS,
+    attendants: Callable[[ServedStore], Sequence[Attendant]] = lambda _: (),
 ) -> FastAPI:
     """Return the server's application, for uvicorn or any other ASGI server.
 
@@ -66,6 +78,7 @@ def create_app(
         blobs: Use this place for large values instead.
         most_bytes: How much one request may bring, large values apart.
         silent_seconds: How long whoever sends a request may say nothing.
+        attendants: Who looks after the store's executions for as long as the application lives.
 
     Raises:
         KitaruUsageError: The settings lead to another server.
@@ -77,11 +90,14 @@ def create_app(
         )
         raise KitaruUsageError(message)
     time = Timekeeper()
+    metrics = Metrics()
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncGenerator[None]:
         calls = Calls()
         served = store or cast("ServedStore", await calls.run(open_store, settings.store_url))
+        served = metered(served, metrics)
+        metrics.follow(served)
         time.follow(served.clock)
         serving = Serving(
             settings=settings,
@@ -91,17 +107,23 @@ def create_app(
             calls=calls,
             time=time,
             bell=Bell(served),
+            streams=Streams(served, calls),
         )
         app.state.serving = serving
         app.state.store, app.state.blobs, app.state.calls = served, serving.blobs, calls
         upkeep = asyncio.create_task(_keep_up(serving))
+        present = attendants(served)
+        for attendant in present:
+            attendant.start()
         try:
             yield
         finally:
             upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await upkeep
-            serving.bell.close()
+            serving.end_streams()
+            for attendant in present:
+                await calls.run(attendant.stop)
             calls.close()
             if store is None:
                 served.close()
@@ -114,18 +136,24 @@ def create_app(
         docs_url=f"{API}/docs",
         redoc_url=None,
     )
-    app.state.settings = settings
+    app.state.settings, app.state.metrics = settings, metrics
     install_handlers(app)
+    app.include_router(health.router)
     for router in _ROUTERS:
         app.include_router(router, prefix=API)
     app.add_middleware(
         BodyLimits,
         most_bytes=most_bytes,
-        others={f"{API}/blobs/": blob_routes.MOST_BYTES},
+        others={
+            f"{API}/blobs/": blob_routes.MOST_BYTES,
+            f"{API}/imports": blob_routes.MOST_BYTES,
+        },
         silent_seconds=silent_seconds,
     )
     # The last one added is the outermost.
     app.add_middleware(Door, token=settings.auth_token, time=time)
+    app.add_middleware(CountRequests, metrics=metrics)
+    describe_app(app)
     return app
 
 

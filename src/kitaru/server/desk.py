@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from kitaru.attendant.presence import dead_owner_of, facts_of_runner, this_process
 from kitaru.client.connection import Connection
 from kitaru.client.event_reading import EventFilter, EventReader
 from kitaru.client.executions import Executions
+from kitaru.client.importing import Container, import_values
 from kitaru.client.log_reading import LogOrigin, LogReader
 from kitaru.client.lookup import key_of
 from kitaru.client.models import Execution, PendingWait
 from kitaru.client.reading import execution_of, pending_wait_of
 from kitaru.clock import MICROSECONDS, to_datetime
-from kitaru.errors import KitaruFeatureNotAvailableError, KitaruNotFoundError, KitaruStateError
+from kitaru.errors import (
+    KitaruFeatureNotAvailableError,
+    KitaruNotFoundError,
+    KitaruStateError,
+    KitaruUsageError,
+)
 from kitaru.model import (
     Claim,
     ExecutionRecord,
@@ -142,6 +149,20 @@ class Desk(Executions):
         return LogReader(
             self._connection, exec_id, checkpoint=checkpoint, source=source, limit=None, after=after
         )
+
+    def import_values(self, path: Path) -> Container:
+        """Bring in the large values of an exported file; return what it holds.
+
+        Durability: each value is flushed. They are nobody's until the executions are brought in too.
+
+        Raises:
+            KitaruUsageError: It is no export, is damaged, or is from a newer version.
+        """
+        try:
+            return import_values(self._connection, path)
+        except KitaruUsageError as error:
+            # The path is the server's own business.
+            raise KitaruUsageError(str(error).replace(repr(str(path)), "the file")) from error
 
     # Acting
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from kitaru.blobs.contract import ServedBlobs
 from kitaru.server.calls import Calls
 from kitaru.server.changes import Bell
+from kitaru.server.streams import Streams
 from kitaru.server.timekeeping import Timekeeper
 from kitaru.settings import Settings
 from kitaru.store.contract.serving import ServedStore
@@ -25,6 +26,7 @@ class Serving:
         calls: Threads for what blocks.
         time: The store's time.
         bell: Rings when something has changed.
+        streams: What is told live.
     """
 
     settings: Settings
@@ -34,9 +36,15 @@ class Serving:
     calls: Calls
     time: Timekeeper
     bell: Bell
+    streams: Streams
 
     @classmethod
     def of(cls, request: Request) -> Serving:
         """Return what the application of a request has."""
         found: Serving = request.app.state.serving
         return found
+
+    def end_streams(self) -> None:
+        """Let everybody who listens go, so that a server that is asked to stop can."""
+        self.bell.close()
+        self.streams.close()
