@@ -8,7 +8,6 @@ which no clock adjustment moves.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
@@ -72,7 +71,6 @@ class SharedClock:
 
     def __init__(self, ask: Callable[[], int]) -> None:
         self._ask = ask
-        self._lock = threading.Lock()
         # Monotonic second, machine's moment and store's moment, all of the same instant.
         self._anchor: tuple[float, int, int] | None = None
         self._asked_at = float("-inf")
@@ -96,28 +94,31 @@ class SharedClock:
         return monotonic - self._asked_at >= due
 
     def _measure(self, before: tuple[float, int, int] | None) -> tuple[float, int, int]:
-        with self._lock:
-            if self._anchor is not before and self._anchor is not None:
-                return self._anchor  # another thread has just asked
-            began = self._asked_at = time.monotonic()
-            try:
-                moment = self._ask()
-            except Exception:
-                if before is None:
-                    raise
-                return before
-            ended = time.monotonic()
-            # The answer is of some instant in between; half of the way is the best guess.
-            self._anchor = (began + (ended - began) / 2, SYSTEM_CLOCK.now(), moment)
-            return self._anchor
+        # While one thread asks, the others go on by what is known: a store that does not answer must not
+        # keep a lease from being renewed. Before the first answer each asks for itself.
+        began = self._asked_at = time.monotonic()
+        try:
+            moment = self._ask()
+        except Exception:
+            if before is None:
+                raise
+            return before
+        ended = time.monotonic()
+        # The answer is of some instant in between; half of the way is the best guess.
+        self._anchor = (began + (ended - began) / 2, SYSTEM_CLOCK.now(), moment)
+        return self._anchor
 
 
 _present: Clock = SYSTEM_CLOCK
 
 
-def present_clock() -> Clock:
-    """Return the clock that runs which start now live by, and that those who steer them go by."""
-    return _present
+def present_clock(shared: Clock = SYSTEM_CLOCK) -> Clock:
+    """Return the clock that runs which start now live by, and that those who steer them go by.
+
+    Args:
+        shared: The store's, which counts unless a test owns the time.
+    """
+    return shared if _present is SYSTEM_CLOCK else _present
 
 
 @contextlib.contextmanager

@@ -201,7 +201,9 @@ def _collect(store: Store, blobs: BlobStore, grace: timedelta, rest: Rest) -> tu
     """Return how many blobs went, how many bytes, and whether all were looked at."""
     # In this order: what begins to run after the first puts its blobs after the second.
     oldest_start = store.find_oldest_start()
-    before = safe_moment(SYSTEM_CLOCK.now(), oldest_start, grace)
+    # Blobs are marked by the clock of the machine that has them, executions by the store's.
+    machine, shared = SYSTEM_CLOCK.now(), store.clock.now()
+    before = safe_moment(min(machine, shared), oldest_start, grace) - abs(machine - shared)
     blobs.clear_abandoned(before=before)
     count, total = 0, 0
     after: str | None = ""

@@ -42,7 +42,7 @@ _PRUNE_DELAY_SECONDS = 5.0
 
 def duties_of(settings: Settings, store: Store, processes: int) -> Sequence[Duty]:
     """Return what the attendant of a store does all the time, with so many processes at once."""
-    clock = SYSTEM_CLOCK
+    clock = store.clock
     return (
         Reaper(store=store, clock=clock),
         Timers(store=store, clock=clock),
@@ -56,7 +56,7 @@ def pruner_of(settings: Settings, store: Store, stop: threading.Event) -> Pruner
     return Pruner(
         store=store,
         blobs=open_blobs(settings.artifact_store, access=settings.access),
-        clock=SYSTEM_CLOCK,
+        clock=store.clock,
         rules=settings.retention,
         tidy=functools.partial(forget_runner_logs, settings, store),
         rest=stop.wait,

@@ -114,9 +114,10 @@ class Answering:
             by=by or current_user(),
             via=via if by else f"{via} (pid {os.getpid()})",
         )
+        clock = self._clock or present_clock(self._connection.store.clock)
         fault("answer.before_commit")
         resolved = self._connection.store.resolve_wait(
-            wait.exec_id, wait.position, resolution, now=(self._clock or present_clock()).now()
+            wait.exec_id, wait.position, resolution, now=clock.now()
         )
         fault("answer.after_commit")
         self._connection.neighbours.answered(wait.exec_id)

@@ -216,7 +216,7 @@ def _check_whole(folder: Path, manifest: _Manifest, source: BlobStore) -> int:
 
 def _check_present(connection: Connection, *, force: bool) -> None:
     """Refuse to replace a store that is in use or, unless it is forced, that has anything in it."""
-    now = SYSTEM_CLOCK.now()
+    now = connection.store.clock.now()
     running = [
         row.id for row in connection.store.list_running() if (row.lease_expires_at or 0) > now
     ]

@@ -34,7 +34,7 @@ class Lookup(ABC):
 
     @property
     def _clock(self) -> Clock:
-        return self._given_clock or present_clock()
+        return self._given_clock or present_clock(self._connection.store.clock)
 
     @abstractmethod
     def get(self, exec_id: str) -> Execution:

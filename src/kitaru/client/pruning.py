@@ -41,7 +41,7 @@ def plan(
 ) -> Pruned:
     """Return what `prune` would remove now."""
     chosen = rules_of(connection, rules)
-    now = present_clock().now()
+    now = present_clock(connection.store.clock).now()
     return pruning.plan_pruning(connection.store, chosen, now=now, project=project)
 
 
@@ -61,7 +61,7 @@ def prune(
         connection.store,
         connection.blobs,
         rules_of(connection, rules),
-        clock=present_clock(),
+        clock=present_clock(connection.store.clock),
         project=project,
         grace=GRACE if grace is None else grace,
     )

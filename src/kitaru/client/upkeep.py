@@ -114,7 +114,8 @@ class Upkeep:
         """Return the workers that claim executions of the store, the oldest first."""
         from kitaru import worker
 
-        found = worker.list_present(self._connection.store, now=present_clock().now())
+        store = self._connection.store
+        found = worker.list_present(store, now=present_clock(store.clock).now())
         return [_worker_info(one.pid, one.record) for one in found]
 
     def plan_pruning(
@@ -234,7 +235,7 @@ class Upkeep:
     def _given_back(self) -> Iterator[tuple[ExecutionRecord, str]]:
         store = self._connection.store
         # Sleeps that are over and questions that have expired, which no process has noticed.
-        store.wake_due(now=present_clock().now(), limit=_SHOWN)
+        store.wake_due(now=present_clock(store.clock).now(), limit=_SHOWN)
         where = ExecutionFilter(
             project=self._connection.settings.project, status=ExecutionStatus.PENDING
         )
@@ -243,7 +244,7 @@ class Upkeep:
             return
         from kitaru import worker
 
-        now = present_clock().now()
+        now = present_clock(store.clock).now()
         workers = [one.record for one in worker.list_present(store, now=now)]
         for record in pending:
             if record.held_at is not None:

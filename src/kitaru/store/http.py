@@ -67,7 +67,7 @@ _READ_HEADERS = {"Content-Type": "application/json"}
 
 _RECORDS_SECONDS = 90.0
 _OTHERS_SECONDS = 10.0
-_RENEWAL_TRY_SECONDS = 3.0
+_RENEWAL = Patience(0.0, 3.0)
 _LONG_TRY_SECONDS = 300.0
 # These look at everything that there is, or change much of it.
 _LONG = frozenset(
@@ -109,12 +109,13 @@ class HttpStore:
         self._server = ServerConnection(url, access)
         self._changes = ChangeStream(self._server)
         self._clock = SharedClock(self._ask_time)
+        self._has_time = False
         long_try = max(_LONG_TRY_SECONDS, access.timeout_seconds)
         self._records = Patience(records_seconds)
         self._others = Patience(others_seconds)
         self._patience = {
             **dict.fromkeys(_LONG, Patience(others_seconds, long_try)),
-            "renew_leases": Patience(0.0, min(_RENEWAL_TRY_SECONDS, access.timeout_seconds)),
+            "renew_leases": _RENEWAL,
         }
 
     @property
@@ -431,12 +432,16 @@ class HttpStore:
 
     def _ask_time(self) -> int:
         what = "tell the time"
-        answer = self._server.ask("GET", "/api/v1/clock", patience=self._others, what=what)
+        # Once it is known, it goes on by itself; nobody waits for a server to hear it again.
+        patience = _RENEWAL if self._has_time else self._others
+        answer = self._server.ask("GET", "/api/v1/clock", patience=patience, what=what)
         self._server.raise_for_problem(answer)
         try:
-            return msgspec.json.decode(answer.body, type=dict[str, int])["now"]
+            moment = msgspec.json.decode(answer.body, type=dict[str, int])["now"]
         except (msgspec.DecodeError, KeyError) as error:
             raise self._not_understood(what, error) from error
+        self._has_time = True
+        return moment
 
     def _not_understood(self, what: str, error: Exception) -> KitaruBackendError:
         return KitaruBackendError(

@@ -85,6 +85,9 @@ class LocalRunner:
 
         self.settings = settings
         self.store: Store = open_store(settings.store_url, access=settings.access)
+        if clock is SYSTEM_CLOCK:
+            # Leases, moments and sleeps go by what all who use the store agree on.
+            clock = self.store.clock
         leases = LeaseKeeper(
             self.store,
             clock,

@@ -1,0 +1,64 @@
+"""Every test here has a server of its own, with a file behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kitaru import settings
+from kitaru.server import create_app
+from kitaru.settings import Settings
+from kitaru.settings_rules import file_url
+from kitaru.store.http import HttpStore
+from kitaru.store.opening import forget_stores
+from kitaru.store.sqlite import SQLiteStore
+from kitaru.worker import runners
+from tests.server.serving import DEADLINE_SECONDS, RunningServer, serving
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Iterator[SQLiteStore]:
+    """Return the store that the server has."""
+    store = SQLiteStore(tmp_path / "server.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def server_settings(behind: SQLiteStore, tmp_path: Path) -> Settings:
+    return Settings(
+        config_dir=tmp_path,
+        store_url=behind.url,
+        artifact_store=file_url(tmp_path / "server-blobs"),
+    )
+
+
+@pytest.fixture
+def server(behind: SQLiteStore, server_settings: Settings) -> Iterator[RunningServer]:
+    with serving(lambda: create_app(server_settings, store=behind)) as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: RunningServer) -> Iterator[HttpStore]:
+    """Return the server's store as a client has it; what fails, fails soon."""
+    opened = HttpStore(server.url, records_seconds=DEADLINE_SECONDS, others_seconds=2.0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def connected(
+    config_dir: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Have flows of this process run against the server."""
+    monkeypatch.setenv("KITARU_SERVER_URL", server.url)
+    yield server.url
+    settings.forget()
+    for runner in runners.forget_runners(server.url):
+        for run in runner.in_flight():
+            run.finished.exception(DEADLINE_SECONDS)
+        runner.close()
+    forget_stores()
