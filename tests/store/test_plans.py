@@ -125,6 +125,7 @@ def test_page_is_read_in_order_from_an_index(
         STATEMENTS["has_tag"].text,
         limit=50,
         before=before,
+        merges=True,
     )
 
     steps = plan(sqlite_store, text, arguments)
@@ -141,7 +142,9 @@ def test_children_are_found_through_their_parent(sqlite_store: SQLiteStore) -> N
     where = ExecutionFilter(project="p", parent_id="x")
     columns, has_tag = STATEMENTS["execution_columns"].text, STATEMENTS["has_tag"].text
 
-    steps = plan(sqlite_store, *list_statement(columns, where, has_tag, limit=50, before=None))
+    steps = plan(
+        sqlite_store, *list_statement(columns, where, has_tag, limit=50, before=None, merges=True)
+    )
 
     assert "SEARCH execution USING INDEX execution_by_parent (parent_id=?)" in steps
 
@@ -154,7 +157,9 @@ def test_replays_are_found_through_their_origin_in_order(
     fitting = ExecutionFilter(project="p", origin_id="x", **where)
     columns, has_tag = STATEMENTS["execution_columns"].text, STATEMENTS["has_tag"].text
 
-    text, arguments = list_statement(columns, fitting, has_tag, limit=50, before=before)
+    text, arguments = list_statement(
+        columns, fitting, has_tag, limit=50, before=before, merges=True
+    )
     counted = plan(sqlite_store, *count_statement(fitting, has_tag, 9))
 
     [listed] = plan(sqlite_store, text, arguments)

@@ -19,6 +19,11 @@ T = TypeVar("T")
 class Session(Protocol):
     """Statements on one connection, valid only inside the work it was given to."""
 
+    @property
+    def merges_in_order(self) -> bool:
+        """Whether parts of a UNION ALL that come in order are merged, reading of each what is needed."""
+        ...
+
     def rows(self, name: str, *arguments: object) -> list[Row]:
         """Run the statement `name` with arguments in their declared order; return all its rows."""
         ...

@@ -49,7 +49,14 @@ def list_executions(
 ) -> list[ExecutionRecord]:
     """Return a page of executions, newest first."""
     columns = session.statement("execution_columns").text
-    text, arguments = list_statement(columns, where, _has_tag(session), limit=limit, before=before)
+    text, arguments = list_statement(
+        columns,
+        where,
+        _has_tag(session),
+        limit=limit,
+        before=before,
+        merges=session.merges_in_order,
+    )
     return [execution_from_row(row) for row in session.query(text, arguments)]
 
 

@@ -16,6 +16,9 @@ _METADATA = (
 )
 
 
+_NEWEST_FIRST = "ORDER BY created_at DESC, id DESC LIMIT ?"
+
+
 def conditions(where: ExecutionFilter, has_tag: str) -> tuple[list[str], list[object]]:
     """Return the conditions of a filter and their arguments.
 
@@ -48,19 +51,34 @@ def list_statement(
     *,
     limit: int,
     before: tuple[int, str] | None,
+    merges: bool,
 ) -> tuple[str, list[object]]:
-    """Return the text and the arguments that list a page of executions, newest first."""
+    """Return the text and the arguments that list a page of executions, newest first.
+
+    Args:
+        columns: What is read of each.
+        where: What they have in common.
+        has_tag: As for `conditions`.
+        limit: At most so many.
+        before: The last key of the page before.
+        merges: Whether the database merges parts that come in order, however large; if not, a page is
+            read of each and sorted.
+    """
     selects: list[str] = []
     arguments: list[object] = []
-    for part in _parts(where):
+    parts = _parts(where)
+    for part in parts:
         texts, values = conditions(part, has_tag)
         if before is not None:
             texts.append("(created_at, id) < (?, ?)")
             values += before
-        selects.append(f"{columns} WHERE {' AND '.join(texts)}")
+        select = f"{columns} WHERE {' AND '.join(texts)}"
+        if len(parts) > 1 and not merges:
+            select = f"({select} {_NEWEST_FIRST})"
+            values.append(limit)
+        selects.append(select)
         arguments += values
-    text = f"{' UNION ALL '.join(selects)} ORDER BY created_at DESC, id DESC LIMIT ?"
-    return text, [*arguments, limit]
+    return f"{' UNION ALL '.join(selects)} {_NEWEST_FIRST}", [*arguments, limit]
 
 
 def _parts(where: ExecutionFilter) -> list[ExecutionFilter]:

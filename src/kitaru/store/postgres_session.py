@@ -35,6 +35,9 @@ class PostgresSession:
 
     __slots__ = ("_cursor", "_plain", "_statements", "connection", "generation", "is_pooled")
 
+    # It does for some estimates of what a page is, which it makes without seeing the page\'s size.
+    merges_in_order = False
+
     def __init__(
         self, connection: psycopg.Connection[Row], statements: Mapping[str, Statement]
     ) -> None:

@@ -18,6 +18,8 @@ class SqliteSession:
 
     __slots__ = ("_cursor", "_statements", "connection", "generation")
 
+    merges_in_order = True
+
     def __init__(self, connection: sqlite3.Connection, statements: Mapping[str, Statement]) -> None:
         self.connection = connection
         self.generation = 0  # see `sessions.py`

@@ -8,23 +8,37 @@ WITH RECURSIVE tree (id) AS (
     SELECT child.id
     FROM tree
     INNER JOIN execution AS child ON child.parent_id = tree.id
-),
-kept (members, digest, size) AS (
-    SELECT 1, inputs_digest, inputs_size FROM tree INNER JOIN execution ON execution.id = tree.id
-    UNION ALL
-    SELECT 0, result_digest, result_size FROM tree INNER JOIN execution ON execution.id = tree.id
-    UNION ALL
-    SELECT 0, inputs_digest, inputs_size FROM tree INNER JOIN call ON call.execution_id = tree.id
-    UNION ALL
-    SELECT 0, output_digest, output_size FROM tree INNER JOIN call ON call.execution_id = tree.id
-    UNION ALL
-    SELECT 0, value_digest, value_size FROM tree INNER JOIN artifact ON artifact.execution_id = tree.id
 )
 SELECT
-    CAST(coalesce(sum(members), 0) AS BIGINT),
-    CAST(coalesce(sum(CASE WHEN digest IS NULL THEN size END), 0) AS BIGINT),
-    CAST(coalesce(sum(CASE WHEN digest IS NOT NULL THEN size END), 0) AS BIGINT)
-FROM kept;
+    CAST(count(*) AS BIGINT),
+    CAST(coalesce(sum(
+        CASE WHEN inputs_digest IS NULL THEN inputs_size ELSE 0 END
+        + CASE WHEN result_digest IS NULL THEN coalesce(result_size, 0) ELSE 0 END
+        + calls.in_rows + saved.in_rows
+    ), 0) AS BIGINT),
+    CAST(coalesce(sum(
+        CASE WHEN inputs_digest IS NOT NULL THEN inputs_size ELSE 0 END
+        + CASE WHEN result_digest IS NOT NULL THEN coalesce(result_size, 0) ELSE 0 END
+        + calls.in_blobs + saved.in_blobs
+    ), 0) AS BIGINT)
+FROM tree
+INNER JOIN execution ON execution.id = tree.id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(sum(CASE WHEN inputs_digest IS NULL THEN inputs_size END), 0)
+        + coalesce(sum(CASE WHEN output_digest IS NULL THEN output_size END), 0) AS in_rows,
+        coalesce(sum(CASE WHEN inputs_digest IS NOT NULL THEN inputs_size END), 0)
+        + coalesce(sum(CASE WHEN output_digest IS NOT NULL THEN output_size END), 0) AS in_blobs
+    FROM call
+    WHERE call.execution_id = tree.id
+) AS calls
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(sum(CASE WHEN value_digest IS NULL THEN value_size END), 0) AS in_rows,
+        coalesce(sum(CASE WHEN value_digest IS NOT NULL THEN value_size END), 0) AS in_blobs
+    FROM artifact
+    WHERE artifact.execution_id = tree.id
+) AS saved;
 
 -- name: list_unnamed_blobs(digests)
 -- Which of these blobs no row names; each digest is looked up in five small indexes.
