@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, cast
 
 import msgspec
 from fastapi import Depends, Header, Path, Query, Request, Response
+from pydantic import BeforeValidator, StringConstraints
 
 from kitaru.server.desk import Desk
 from kitaru.server.documents import Problem
@@ -29,6 +32,15 @@ VISIBLE = r"^[^\x00]*$"  # some databases know no character 0
 
 Shape = dict[str, Any]
 
+
+def _written_out(value: object) -> object:
+    """Refuse seconds since the epoch, of which nobody knows whether they are seconds."""
+    if isinstance(value, str) and re.fullmatch(r"[\d.+-]+", value):
+        message = "expected a moment such as 2026-01-31T12:00:00Z"
+        raise ValueError(message)
+    return value
+
+
 ExecId = Annotated[
     str,
     Path(
@@ -39,7 +51,9 @@ ExecId = Annotated[
     ),
 ]
 Word = Annotated[str | None, Query(min_length=1, max_length=500, pattern=VISIBLE)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00\r\n]*$")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
+Moment = Annotated[datetime, BeforeValidator(_written_out)]
 Key = Annotated[
     str | None,
     Header(

@@ -1,8 +1,8 @@
 """What Prometheus is told: how much there is, how fast the store is, and what was asked.
 
-Counts of executions are looked up at most every few seconds and stop at `MOST_COUNTED`, so that a scrape
-costs the same however much is stored; a gauge that stands there means "so many or more". All else is counted as
-it passes through this process. Runners with a database connection of their own are counted nowhere here.
+Executions are counted at most every few seconds and up to `MOST_COUNTED`, so that a scrape costs the same
+however much is stored; a gauge that stands there means "so many or more". The rest is counted as it passes
+through this process. Runners with a database connection of their own are counted nowhere here.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from kitaru.errors import KitaruError
 from kitaru.server.refusal import Refusal
@@ -146,7 +147,21 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     detail = str(error.detail)
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = f"there is nothing at {request.url.path!r} on this server."
-    return problem(error.status_code, detail, code=code, headers=error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router names the methods of the first route only that has the path.
+        headers = {**(headers or {}), "Allow": ", ".join(_allowed(request))}
+        detail = f"{request.method} is not what {request.url.path!r} takes."
+    return problem(error.status_code, detail, code=code, headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    return [
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        for scope in [{**request.scope, "method": method}]
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 async def _answer_anything(request: Request, error: Exception) -> Response:

@@ -20,7 +20,7 @@ from kitaru.server.asking import (
     AtDesk,
     ExecId,
     Limit,
-    Word,
+    Line,
     encode,
     listed,
     problems,
@@ -35,7 +35,7 @@ router = APIRouter(prefix="/executions", tags=["executions"])
 _PAGE = 200  # rows of a stream that are held at once
 _LATE_SECONDS = 0.5  # runners store lines at most 250 ms late
 
-Words = Annotated[list[str] | None, Query(max_length=50)]
+Words = Annotated[list[Line] | None, Query(max_length=50)]
 LastEventId = Annotated[
     str | None,
     Header(
@@ -70,7 +70,7 @@ async def list_events(
     desk: AtDesk,
     exec_id: ExecId,
     kinds: Words = None,
-    checkpoint: Word = None,
+    checkpoint: Line | None = None,
     correlation_ids: Words = None,
     limit: Limit = 200,
     after: Annotated[
@@ -120,7 +120,7 @@ async def list_logs(
     request: Request,
     desk: AtDesk,
     exec_id: ExecId,
-    checkpoint: Word = None,
+    checkpoint: Line | None = None,
     source: Annotated[
         LogOrigin | None,
         Query(description="`step`: what checkpoints wrote; `runner`: the flow's own body."),

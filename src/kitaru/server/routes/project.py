@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +23,7 @@ from kitaru.server.asking import (
     InProject,
     Key,
     Limit,
+    Moment,
     Word,
     answer,
     listed,
@@ -38,7 +39,7 @@ router = APIRouter()
 MOST_COUNTED = 10_000
 """Counts stop here, so that they cost the same however much is stored."""
 
-ARCHIVE_TYPES = ("application/zip", "application/octet-stream")
+ARCHIVE_TYPE = "application/octet-stream"
 
 
 @router.get("/flows", response_model=documents.FlowList, responses=problems(), tags=["flows"])
@@ -46,7 +47,7 @@ def list_flows(
     desk: InProject,
     flow: Word = None,
     since: Annotated[
-        datetime | None, Query(description="Only executions created at this moment or later.")
+        Moment | None, Query(description="Only executions created at this moment or later.")
     ] = None,
 ) -> Response:
     """Show how a project's flows have fared: counts, rates and spans. Reads every execution it is about."""
@@ -152,9 +153,7 @@ def _worker(present: PresentWorker) -> shapes.Shape:
         "requestBody": {
             "required": True,
             "description": "A file that `kitaru executions export` or `GET /executions/{id}/export` made.",
-            "content": {
-                kind: {"schema": {"type": "string", "format": "binary"}} for kind in ARCHIVE_TYPES
-            },
+            "content": {ARCHIVE_TYPE: {"schema": {"type": "string", "format": "binary"}}},
         }
     },
 )
