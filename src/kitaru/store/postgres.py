@@ -280,9 +280,14 @@ class PostgresDatabase:
         return moment
 
     @property
+    def is_known(self) -> bool:
+        """Whether this process has found the database where it was told to look."""
+        return self._is_checked
+
+    @property
     def patience_seconds(self) -> float:
         """For how long to try before giving up."""
-        return self._patience if self._is_checked else min(self._patience, _FIRST_PATIENCE_SECONDS)
+        return self._patience if self.is_known else min(self._patience, _FIRST_PATIENCE_SECONDS)
 
 
 class _Attempt:
@@ -301,13 +306,16 @@ class _Attempt:
         self._database = database
         self._work = work
         self._is_repeatable = is_repeatable
+        # Before there is a transaction: the clock may have to ask the database, on another connection, which
+        # a pooler may not have for as long as transactions wait for it.
+        self._now = 0 if is_repeatable else database.clock.now()
         # The receipt and the result of a transaction that may have been committed.
         self._in_doubt: tuple[str, Any] | None = None
 
     def run(self, session: PostgresSession) -> Any:
         if self._in_doubt is not None:
             key, result = self._in_doubt
-            if not session.run("claim_receipt", key, b"", self._database.clock.now()):
+            if not session.run("claim_receipt", key, b"", self._now):
                 return result
             # Ours was never committed and never will be: its receipt can have no place any more.
             self._in_doubt = None
@@ -316,7 +324,7 @@ class _Attempt:
         key = None
         if not self._is_repeatable:
             key = uuid.uuid4().hex
-            record_receipt(session, key, b"", self._database.clock.now())
+            record_receipt(session, key, b"", self._now)
         fault("commit.inside")
         try:
             session.execute("COMMIT")
@@ -345,7 +353,9 @@ class _Patience:
             self._is_contended = True
             return
         if not is_transient(error) or waited > self._database.patience_seconds:
-            raise to_kitaru_error(error, self._database.url, waited=waited) from error
+            raise to_kitaru_error(
+                error, self._database.url, waited=waited, is_known=self._database.is_known
+            ) from error
 
     def wait(self) -> None:
         """Wait a moment before the next try, longer each time that the database was away."""

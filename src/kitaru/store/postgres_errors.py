@@ -14,19 +14,17 @@ _AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
 # again, both hear the truth.
 _RACED = (errors.UniqueViolation, errors.ForeignKeyViolation)
 
-# It restarts, is a standby for a moment, has no room for another connection, or ended what took too long.
+# It restarts, is a standby for a moment, or ended what took too long.
 _AWAY = (
     errors.AdminShutdown,
     errors.CrashShutdown,
     errors.CannotConnectNow,
-    errors.TooManyConnections,
     errors.ReadOnlySqlTransaction,
     errors.IdleInTransactionSessionTimeout,
 )
 
 _UNDEFINED = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction)
 _FORBIDDEN = (errors.InsufficientPrivilege,)
-_ACCESS = (errors.InvalidPassword, errors.InvalidAuthorizationSpecification)
 _DISK = (errors.DiskFull, errors.OutOfMemory, errors.IoError)
 
 
@@ -55,38 +53,31 @@ def is_contended(error: psycopg.Error) -> bool:
     return isinstance(error, _AGAIN)
 
 
-def to_kitaru_error(error: psycopg.Error, url: str, *, waited: float = 0.0) -> KitaruError:
+def to_kitaru_error(
+    error: psycopg.Error, url: str, *, waited: float = 0.0, is_known: bool = True
+) -> KitaruError:
     """Return the error that Kitaru raises in place of the driver's.
 
     Args:
         error: The driver's.
         url: Names the store, without credentials.
         waited: For how many seconds it was tried.
+        is_known: Whether this process has used the database before.
     """
     code = error.sqlstate or type(error).__name__
-    if isinstance(error, _ACCESS):
-        message = (
-            f"the store {url!r} refused the user or the password ({code}). Check the URL in"
-            f" KITARU_STORE_URL."
+    if is_lost(error):
+        # Why a connection cannot be made, the library only says in words: they are shown, not read.
+        detail = " ".join((error.diag.message_primary or str(error)).split()) or code
+        since = f" since {waited:.0f} s" if waited >= 1 else ""
+        way_out = (
+            "What was recorded before is kept. Once it answers, runs go on by themselves, or with"
+            " `kitaru executions recover`."
+            if is_known
+            else "Check KITARU_STORE_URL, and that the database is there (`createdb`) and has been prepared"
+            " (`kitaru db migrate`). If it has no free connections, raise its `max_connections`, put a"
+            " pgbouncer before it, or let runners use a Kitaru server."
         )
-    elif isinstance(error, errors.TooManyConnections):
-        message = (
-            f"the store {url!r} has no connection left for this process after {waited:.0f} s ({code})."
-            f" Raise `max_connections`, put a pgbouncer before it, or let runners use a Kitaru server."
-        )
-    elif isinstance(error, errors.InvalidCatalogName):
-        message = (
-            f"there is no database {url!r} ({code}). Create it (`createdb`), then run"
-            f" `kitaru db migrate`."
-        )
-    elif is_lost(error):
-        detail = str(error).strip().splitlines()
-        message = (
-            f"the store {url!r} is out of reach"
-            f"{f' since {waited:.0f} s' if waited >= 1 else ''} ({detail[0] if detail else code})."
-            f" What was recorded before is kept. Once it answers, runs go on by themselves, or with"
-            f" `kitaru executions recover`."
-        )
+        message = f"the store {url!r} is out of reach{since} ({detail}). {way_out}"
     elif isinstance(error, _UNDEFINED):
         message = (
             f"the store {url!r} does not have the tables that this version needs ({code})."
