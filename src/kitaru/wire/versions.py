@@ -11,7 +11,7 @@ number that grows with what is asked for, and with nothing else.
 * An operation that a server does not have is refused by name, as a feature that is not available.
 
 So servers are upgraded first, and clients of any version that the server still speaks go on working.
-`tests/server/test_versions.py` holds a fingerprint of all requests for each wire version.
+`tests/server/test_operations.py` holds a fingerprint of all requests for each wire version.
 """
 
 from __future__ import annotations
