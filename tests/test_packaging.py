@@ -73,7 +73,8 @@ def test_wheel_installs_the_command(wheel: Path) -> None:
 def test_wheel_asks_for_the_core_dependencies_only(wheel: Path) -> None:
     required = package_metadata(wheel).get_all("Requires-Dist", [])
 
-    assert {re.split(r"[^\w-]", requirement)[0] for requirement in required} == {
+    always = [requirement for requirement in required if "extra ==" not in requirement]
+    assert {re.split(r"[^\w-]", requirement)[0] for requirement in always} == {
         "aiosql",
         "cloudpickle",
         "cyclopts",
@@ -83,6 +84,21 @@ def test_wheel_asks_for_the_core_dependencies_only(wheel: Path) -> None:
         "psutil",
         "pydantic",
         "rich",
+    }
+
+
+def test_wheel_offers_the_server_and_postgres_as_extras(wheel: Path) -> None:
+    required = package_metadata(wheel).get_all("Requires-Dist", [])
+
+    extras = {
+        extra: {re.split(r"[^\w-]", one)[0] for one in required if f"extra == '{extra}'" in one}
+        for extra in package_metadata(wheel).get_all("Provides-Extra", [])
+    }
+
+    assert extras == {
+        "all": {"kitaru"},
+        "postgres": {"psycopg"},
+        "server": {"fastapi", "prometheus-client", "psycopg", "uvicorn"},
     }
 
 
