@@ -96,7 +96,7 @@ def test_wheel_offers_the_server_and_postgres_as_extras(wheel: Path) -> None:
     }
 
     assert extras == {
-        "all": {"kitaru"},
+        "all": {"fastapi", "prometheus-client", "psycopg", "uvicorn"},
         "postgres": {"psycopg"},
         "server": {"fastapi", "prometheus-client", "psycopg", "uvicorn"},
     }
