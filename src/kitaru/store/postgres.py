@@ -110,17 +110,17 @@ class PostgresStore(SqlStore):
         )
         raise KitaruFeatureNotAvailableError(message)
 
-    def back_up(self, path: Path) -> None:
+    def back_up(self, path: Path) -> None:  # noqa: ARG002 - nothing is written
         message = (
-            f"the store {self.url!r} is backed up with Postgres' own means, such as `pg_dump`;"
-            f" {str(path)!r} was not written. Copy the large values after the database, never before."
+            f"the store {self.url!r} is backed up with Postgres' own means, such as `pg_dump`; nothing was"
+            f" written. Copy the large values after the database, never before."
         )
         raise KitaruFeatureNotAvailableError(message)
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path) -> None:  # noqa: ARG002 - nothing is read
         message = (
-            f"the store {self.url!r} is restored with Postgres' own means, such as `pg_restore`;"
-            f" {str(path)!r} was not read. Bring the large values back before the database."
+            f"the store {self.url!r} is restored with Postgres' own means, such as `pg_restore`; nothing was"
+            f" changed. Bring the large values back before the database."
         )
         raise KitaruFeatureNotAvailableError(message)
 

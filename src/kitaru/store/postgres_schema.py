@@ -52,7 +52,7 @@ def check(session: PostgresSession, url: str) -> None:
         state = f"has schema version {newest}" if newest else "has no tables of Kitaru"
         message = (
             f"the store {url!r} {state}, but this Kitaru needs version {newest + len(missing)}."
-            f" Run `kitaru db migrate`; running executions need not be stopped."
+            f" Run `kitaru db migrate`."
         )
         raise KitaruBackendError(message)
 
