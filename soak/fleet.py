@@ -79,7 +79,7 @@ class Fleet:
     def start(self) -> None:
         """Start everyone."""
         if self.has_attendant:
-            self._start(ATTENDANT, "kitaru", "up")
+            self._start(ATTENDANT, "kitaru", "up", "--port", "0")
         for number in range(self.workers):
             self._start_worker(WORKER if number else SPARED_WORKER)
         for number in range(2):

@@ -107,11 +107,11 @@ def _attended(directory: Path, bench: Bench, store: Store, lines: Path) -> Itera
     """Yield what those use who look after the store, and how soon a run goes on through them."""
     beside = f"beside {bench.size.waiting:,} executions that wait"
     for who, command in {
-        "`kitaru up`": ["up"],
+        "`kitaru up`": ["up", "--port", "0"],
         "a worker": ["worker", "benchmarks.asking"],
     }.items():
         with attending(directory, *command) as process:
-            bound = _MOST_BYTES if command == ["up"] else None
+            bound = _MOST_BYTES if command[0] == "up" else None
             yield from at_rest(process.pid, bench, f"{who} {beside}", most_bytes=bound)
             answers = [
                 _answered_here(store, wait, lines)

@@ -195,7 +195,7 @@ def start_attendant(processes: Processes) -> subprocess.Popen[bytes]:
     """Start `kitaru up` and return once it is the store's attendant."""
     from kitaru.attendant.instance import find_instance
 
-    process = processes.start("up")
+    process = processes.start("up", "--port", "0")
     until(lambda: find_instance(settings.current()) is not None or process.poll() is not None)
     assert process.poll() is None, processes.said()
     return process
@@ -414,7 +414,7 @@ def test_files_that_someone_looks_after_are_not_removed(
     beside_a_worker = process("clean", "global", "--yes")
     worker.terminate()
     until(lambda: worker_pids(store) == [])
-    process("up", "--background")
+    process("up", "--background", "--port", "0")
     beside_an_attendant = process("clean", "global", "--yes")
     process("down")
     alone = process("clean", "global", "--yes", "--dry-run")
@@ -490,7 +490,7 @@ def test_store_has_one_attendant(app: Path, process: Kitaru, processes: Processe
 def test_attendant_in_the_background_outlives_its_command_until_down(
     app: Path, process: Kitaru
 ) -> None:
-    up = process("up", "--background", "-o", "json").json["item"]
+    up = process("up", "--background", "--port", "0", "-o", "json").json["item"]
     status = process("status", "-o", "json").json["item"]
     down = process("down", "-o", "json").json["item"]
 

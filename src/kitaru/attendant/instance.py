@@ -34,12 +34,14 @@ class Instance:
         pid: Its number there.
         started_at: When it began, in microseconds since the epoch.
         log: The file that it writes to, if it runs in the background.
+        url: Where it answers over HTTP, if it does.
     """
 
     owner: str
     pid: int
     started_at: int
     log: str | None = None
+    url: str | None = None
 
 
 def instance_file(settings: Settings) -> Path:

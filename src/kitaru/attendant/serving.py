@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
@@ -16,13 +17,15 @@ from kitaru.attendant.attendant import Attendant
 from kitaru.attendant.dispatcher import Dispatcher
 from kitaru.attendant.expiry import Expiry
 from kitaru.attendant.instance import Instance, find_instance, only_instance
+from kitaru.attendant.presence import this_process
 from kitaru.attendant.pruner import Pruner
 from kitaru.attendant.reaper import Reaper
 from kitaru.attendant.timers import Timers
 from kitaru.blobs import open_blobs
 from kitaru.clock import SYSTEM_CLOCK
-from kitaru.engine.owner import Owner, current_owner
+from kitaru.engine.owner import Owner
 from kitaru.errors import KitaruBackendError, KitaruStateError
+from kitaru.settings import masked_url
 from kitaru.stacks import LocalStack, forget_runner_logs, start_detached
 from kitaru.store import open_store
 
@@ -63,12 +66,30 @@ def pruner_of(settings: Settings, store: Store, stop: threading.Event) -> Pruner
     )
 
 
+class Companion(Protocol):
+    """What else the process that is a store's attendant does beside, such as answering over HTTP."""
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        ...
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        ...
+
+    def stop(self) -> None:
+        """End what is at hand, and return once that is done; safe to repeat."""
+        ...
+
+
 def attend(
     settings: Settings,
     stop: threading.Event,
     *,
     log: str | None = None,
     processes: int = DEFAULT_PROCESSES,
+    companion: Callable[[], Companion] | None = None,
     ready: Callable[[Instance], None] = lambda _: None,
 ) -> None:
     """Be the attendant of a store until `stop` is set.
@@ -78,55 +99,80 @@ def attend(
         stop: Ends it, after the batch at hand.
         log: The file that this process writes to, for those who ask.
         processes: How many it runs for executions at once.
+        companion: Makes what else this process does.
         ready: Called once it has begun.
 
     Raises:
         KitaruStateError: The store has one already.
         KitaruBackendError: The store cannot be opened.
     """
-    instance = Instance(
-        owner=str(current_owner()), pid=os.getpid(), started_at=SYSTEM_CLOCK.now(), log=log
-    )
+    refuse_second(settings)  # before the companion takes what the first one has, such as its port
     store = open_store(settings.store_url, access=settings.access)
-    try:
+    with contextlib.ExitStack() as ending:
+        ending.callback(store.close)
         store.list_workers()  # a store that cannot be opened is told now, not tried for ever
-        with only_instance(settings, instance):
-            # Each has a thread: a pass over the whole store is nothing that a lost run can wait for.
-            attendants = (
-                Attendant(duties_of(settings, store, processes)),
-                Attendant((pruner_of(settings, store, stop),), delay_seconds=_PRUNE_DELAY_SECONDS),
-            )
-            for attendant in attendants:
-                attendant.start()
-            try:
-                ready(instance)
-                stop.wait()
-            finally:
-                for attendant in attendants:
-                    attendant.stop()
-    finally:
-        store.close()
+        beside = None if companion is None else companion()
+        if beside is not None:
+            ending.callback(beside.stop)
+        instance = Instance(
+            owner=this_process(),
+            pid=os.getpid(),
+            started_at=SYSTEM_CLOCK.now(),
+            log=log,
+            url=None if beside is None else beside.url,
+        )
+        ending.enter_context(only_instance(settings, instance))
+        # Each has a thread: a pass over the whole store is nothing that a lost run can wait for.
+        attendants = (
+            Attendant(duties_of(settings, store, processes)),
+            Attendant((pruner_of(settings, store, stop),), delay_seconds=_PRUNE_DELAY_SECONDS),
+        )
+        for attendant in attendants:
+            ending.callback(attendant.stop)
+            attendant.start()
+        if beside is not None:
+            # Once more: it ends before others are told that there is no attendant.
+            ending.callback(beside.stop)
+            beside.start()
+        ready(instance)
+        stop.wait()
 
 
-def start_in_background(settings: Settings, *, processes: int = DEFAULT_PROCESSES) -> Instance:
+def refuse_second(settings: Settings) -> None:
+    """Raise `KitaruStateError` if a store has an attendant of its own already."""
+    if (found := find_instance(settings)) is not None:
+        message = (
+            f"the store {masked_url(settings.store_url)!r} has an attendant already: process {found.pid}."
+            f" `kitaru status` shows it, `kitaru down` stops it."
+        )
+        raise KitaruStateError(message)
+
+
+def start_in_background(
+    settings: Settings,
+    *,
+    processes: int = DEFAULT_PROCESSES,
+    command: Sequence[str] = ("kitaru.attendant",),
+) -> Instance:
     """Start a process that is the attendant of a store, and return once it has begun.
+
+    Args:
+        settings: Which store.
+        processes: How many it runs for executions at once.
+        command: The module that is one, with arguments of its own.
 
     Raises:
         KitaruStateError: The store has one already.
         KitaruBackendError: The process has ended at once; the message says what it wrote.
     """
-    if (found := find_instance(settings)) is not None:
-        message = (
-            f"the store has an attendant already: process {found.pid}. `kitaru down` stops it."
-        )
-        raise KitaruStateError(message)
+    refuse_second(settings)
     log = settings.config_dir / "attendant.log"
     began = log.stat().st_size if log.exists() else 0
     try:
         process = start_detached(
             settings,
             (
-                "kitaru.attendant",
+                *command,
                 *("--log", str(log)),
                 *("--processes", str(processes)),
             ),

@@ -25,14 +25,17 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 # What was answered just now is about to be taken up, and no interruption to be told of.
-_QUIET = frozenset({"executions.input", "worker", "up"})
+_QUIET = frozenset({"executions.input", "worker", "up", "serve", "login", "logout"})
 
 _COMMANDS = {
     "init": "Make a project: runs started below the folder are kept in it.",
     "run": "Run a flow here and print its result.",
     "worker": "Run what is pending here, until it is told to stop.",
-    "up": "Look after the store's executions, until Ctrl-C or in the background.",
+    "up": "Look after the store's executions and serve them to this machine.",
     "down": "Stop the attendant that `up` started.",
+    "serve": "Be the server of a team.",
+    "login": "Keep executions on a server from now on.",
+    "logout": "Keep executions on this machine again.",
     "status": "Show what is kept, where, and who looks after it.",
     "info": "Show the installation, for a bug report.",
 }
