@@ -118,8 +118,8 @@ def test_runner_that_cannot_ask_whether_it_holds_its_lease_leaves_it_recoverable
     local = runner().find(handle.exec_id)
     assert local is not None
     clock.advance(7)
-    # The first commit is the call's, the second the renewal that the next call asks for.
-    fail_at("commit.inside", KitaruBackendError("the disk is full."), occurrence=2)
+    # The first commit is the call's, the others ask for the next call whether the lease still holds.
+    fail_at("commit.inside", KitaruBackendError("the disk is full."), occurrence=2, times=2)
     gate.set()
 
     leave(handle)
@@ -129,6 +129,17 @@ def test_runner_that_cannot_ask_whether_it_holds_its_lease_leaves_it_recoverable
     assert execution(handle).status is ExecutionStatus.PENDING
     with pytest.raises(KitaruStateError):
         handle.get()
+
+
+def test_runner_whose_renewal_fails_asks_as_its_records_do(clock: FakeClock) -> None:
+    steps, started, gate = _gated()
+    handle = steps.run()
+    assert started.wait(PATIENCE_SECONDS)
+    clock.advance(7)
+    fail_at("commit.inside", KitaruBackendError("out of reach."), occurrence=2)
+    gate.set()
+
+    assert handle.wait() == 3
 
 
 def test_renewal_pushes_the_expiry_and_restores_trust(clock: FakeClock) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from kitaru.blobs.contract import ServedBlobs
 from kitaru.server.changes import Bell
 from kitaru.server.timekeeping import Timekeeper
 from kitaru.store.contract.serving import ServedStore
@@ -77,6 +78,11 @@ class RunningServer:
             time=time,
             bell=Bell(store),
         )
+
+    def serve_blobs(self, blobs: ServedBlobs) -> None:
+        """Keep large values in another place from now on."""
+        assert self.app is not None
+        self.app.state.serving = dataclasses.replace(self.app.state.serving, blobs=blobs)
 
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()

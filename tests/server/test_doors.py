@@ -45,7 +45,7 @@ class Asked:
         self.headers = response.headers
         self.body = response.read()
         self.problem: dict[str, Any] = {}
-        if response.headers.get_content_type() == "application/problem+json":
+        if self.body and response.headers.get_content_type() == "application/problem+json":
             self.problem = json.loads(self.body)
 
 

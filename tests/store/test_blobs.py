@@ -21,20 +21,38 @@ from kitaru.errors import (
     KitaruFeatureNotAvailableError,
     KitaruUsageError,
 )
+from tests.server.serving import RunningServer
 
 DATA = bytes(range(256)) * 400
 DIGEST = hashlib.sha256(DATA).hexdigest()
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
-    return open_blobs(f"file://{tmp_path.as_posix()}/blobs")
+# Where the blobs lie that have a URL.
+_roots: dict[str, Path] = {}
+
+
+@pytest.fixture(params=["file", "http"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    """Return an empty place for blobs; the suite holds both kinds to the same contract."""
+    local = open_blobs(f"file://{tmp_path.as_posix()}/blobs")
+    assert isinstance(local, LocalBlobs)
+    if request.param == "file":
+        _roots[local.url] = local.root
+        return local
+    server: RunningServer = request.getfixturevalue("http_server")
+    server.serve_blobs(local)
+    _roots[server.url] = local.root
+    return open_blobs(server.url)
 
 
 def file_of(blobs: BlobStore, digest: str = DIGEST) -> Path:
-    assert isinstance(blobs, LocalBlobs)
-    return blobs.root / digest[:2] / digest
+    return _roots[blobs.url] / digest[:2] / digest
+
+
+def place_of(blobs: BlobStore) -> str:
+    """Return where somebody has to look who cannot get a blob."""
+    return str(file_of(blobs)) if isinstance(blobs, LocalBlobs) else blobs.url
 
 
 @pytest.mark.parametrize("data", [b"", b"x", DATA])
@@ -87,7 +105,7 @@ def test_missing_blob_is_named(blobs: BlobStore) -> None:
         with pytest.raises(KitaruBackendError, match="is missing") as raised:
             look(DIGEST)
         assert DIGEST in str(raised.value)
-        assert str(file_of(blobs)) in str(raised.value)
+        assert place_of(blobs) in str(raised.value)
 
 
 @pytest.mark.parametrize("damaged", [DATA[:-1], b"", DATA[:-1] + b"?"])
@@ -98,7 +116,7 @@ def test_damaged_blob_is_named_and_not_returned(blobs: BlobStore, damaged: bytes
     with pytest.raises(KitaruBackendError, match="is damaged") as raised:
         blobs.get(DIGEST)
 
-    assert str(file_of(blobs)) in str(raised.value)
+    assert place_of(blobs) in str(raised.value)
 
 
 def test_cut_off_blob_is_repaired_by_writing_it_again(blobs: BlobStore) -> None:

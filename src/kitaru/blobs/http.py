@@ -73,6 +73,8 @@ class HttpBlobs:
 
     def get(self, digest: str) -> bytes:
         answer = self._server.ask("GET", _path(digest), patience=self._runs, what="send a blob")
+        if answer.status == _MISSING:
+            raise self._missing(digest)
         self._server.raise_for_problem(answer)
         if hashlib.sha256(answer.body).hexdigest() != digest:
             message = (
@@ -88,11 +90,7 @@ class HttpBlobs:
     def size(self, digest: str) -> int:
         answer = self._look(digest)
         if answer.status == _MISSING:
-            message = (
-                f"the blob {digest!r} is missing on the server {self.url!r}. Restore it there from a"
-                f" backup."
-            )
-            raise KitaruBackendError(message)
+            raise self._missing(digest)
         return int(answer.headers["content-length"])
 
     def delete(self, digest: str) -> None:
@@ -130,6 +128,11 @@ class HttpBlobs:
         if answer.status != _MISSING:
             self._server.raise_for_problem(answer)
         return answer
+
+    def _missing(self, digest: str) -> KitaruBackendError:
+        return KitaruBackendError(
+            f"the blob {digest!r} is missing on the server {self.url!r}. Restore it there from a backup."
+        )
 
     def _ask(
         self, method: str, path: str, patience: Patience | None = None, *, what: str

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from kitaru.engine.owner import current_owner
 from kitaru.errors import KitaruBackendError
-from kitaru.model import Claim
+from kitaru.model import Claim, JournalEntry
 
 if TYPE_CHECKING:
     from kitaru.clock import Clock
@@ -122,6 +122,25 @@ class LeaseKeeper:
         run = self._runs.get(exec_id)
         if run is not None:
             self._renew([run])
+
+    def confirm(self, exec_id: str) -> None:
+        """As `renew_now`, but for as long as a record would be tried.
+
+        A store behind a network may be away for a minute. Renewals are not tried for that long, because they
+        come again by themselves; whoever stands at a line of the flow has only this one.
+        """
+        run = self._runs.get(exec_id)
+        if run is None:
+            return
+        try:
+            self._renew([run])
+        except KitaruBackendError:
+            # It writes nothing and asks the fence, as each record does.
+            [fence] = self._store.commit([JournalEntry(exec_id=exec_id, epoch=run.epoch)])
+            if not fence.held:
+                run.lose()
+            else:
+                self._renew([run])
 
     def runs(self) -> list[Run]:
         """Return the runs whose leases are held."""

@@ -189,7 +189,7 @@ class Run:
             raise Suspend(_PARKED)
         if not self.services.leases.trusts(self.exec_id):
             try:
-                self.services.leases.renew_now(self.exec_id)
+                self.services.leases.confirm(self.exec_id)
             except KitaruBackendError as error:
                 # Not the flow's failure: whoever can reach the store goes on with it.
                 self.recorder.store_error = error

@@ -84,6 +84,7 @@ class ServerConnection:
     """
 
     def __init__(self, url: str, access: ServerAccess = NO_ACCESS) -> None:
+        self.forget()
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             message = (
@@ -106,12 +107,14 @@ class ServerConnection:
         self._context: ssl.SSLContext | None = None
         # Since when the server has not answered, and when that was last seen; None if it has.
         self._outage: tuple[float, float] | None = None
-        self.forget()
         _connections.add(self)
 
     def forget(self) -> None:
         """Begin without connections, in a forked child: those that are open are its parent's."""
         self._idle: deque[HTTPConnection] = deque()
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connections that nobody uses; the next request opens one."""
