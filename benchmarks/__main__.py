@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 from benchmarks.measures import MEASURES
-from benchmarks.measuring import ROOT, SIZES, Bench, Row
+from benchmarks.measuring import ROOT, Bench, Row
 from benchmarks.profiling import PROFILED, show_profile
 from benchmarks.report import file_system, page, table
+from benchmarks.sizes import SIZES
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -30,11 +31,14 @@ def main() -> None:
         )
         if file_system(bench.directory) in ("tmpfs", "ramfs"):
             print("This directory is in memory: flushing costs nothing here.", file=sys.stderr)
-        if options.profile:
-            for name in options.measures or PROFILED:
-                show_profile(name, bench)
-        else:
-            _measure(options, bench)
+        try:
+            if options.profile:
+                for name in options.measures or PROFILED:
+                    show_profile(name, bench)
+            else:
+                _measure(options, bench)
+        finally:
+            bench.close()
 
 
 def _options() -> argparse.Namespace:

@@ -12,88 +12,25 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+
+from benchmarks.postgres import Postgres
+from benchmarks.sizes import Size
 
 ROOT = Path(__file__).parent.parent
 
 LIMIT, KITARU, LANGGRAPH, DBOS = "limit", "kitaru", "langgraph", "dbos"
+LIMIT_ON_POSTGRES = "limit_on_postgres"
 _NEEDS = {LANGGRAPH: "langgraph.checkpoint.sqlite", DBOS: "dbos"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """How much work a run does.
-
-    Attributes:
-        rounds: How often everything is measured; the median counts.
-        calls: Of a sequence, or side by side.
-        executions: Whole ones in a round.
-        more: Calls that are measured on top of those already there.
-        recorded: Calls of an execution that is recovered or has grown, small and large.
-        stored: Executions of a store, from few to very many.
-        waiting: Executions that wait at the same time.
-        rest_seconds: For how long a process at rest is looked at.
-        kills: Runners that are struck down, in each way.
-        processes: Fresh ones for each figure of start-up.
-    """
-
-    rounds: int
-    calls: int
-    executions: int
-    more: int
-    recorded: tuple[int, int]
-    stored: tuple[int, ...]
-    waiting: int
-    rest_seconds: float
-    kills: int
-    processes: int
-
-
-SIZES = {
-    "full": Size(
-        rounds=15,
-        calls=1_000,
-        executions=100,
-        more=200,
-        recorded=(1_000, 10_000),
-        stored=(1_000, 10_000, 100_000, 1_000_000),
-        waiting=100_000,
-        rest_seconds=30.0,
-        kills=20,
-        processes=10,
-    ),
-    "quick": Size(
-        rounds=5,
-        calls=500,
-        executions=30,
-        more=100,
-        recorded=(100, 1_000),
-        stored=(1_000, 10_000),
-        waiting=1_000,
-        rest_seconds=3.0,
-        kills=3,
-        processes=5,
-    ),
-    "tiny": Size(
-        rounds=1,
-        calls=20,
-        executions=2,
-        more=5,
-        recorded=(10, 100),
-        stored=(20, 200),
-        waiting=20,
-        rest_seconds=0.2,
-        kills=1,
-        processes=1,
-    ),
-}
 
 
 class Unit(Enum):
     """What a row's figures are."""
 
     SECONDS = "s"
+    PER_SECOND = "/s"
     BYTES = "B"
     COUNT = ""
 
@@ -131,6 +68,7 @@ class Row:
         number: Of the target in the documentation; empty for what is only reported.
         limit: What the figures are compared with.
         at_most: The target: times the limit or, without a limit, seconds.
+        at_least: The target for what should be much.
         figures: By subject; a subject that is missing was not asked.
         unit: Of the figures, and of the target that is no ratio.
         is_slowest: Whether the slowest round is to reach the target, not the median.
@@ -140,6 +78,7 @@ class Row:
     work: str
     limit: Figure | None = None
     at_most: float | None = None
+    at_least: float | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict[str, Figure])
     unit: Unit = Unit.SECONDS
     is_slowest: bool = False
@@ -147,9 +86,11 @@ class Row:
     @property
     def is_met(self) -> bool | None:
         """Whether Kitaru reaches the target; None if there is none."""
+        figure = self.figures[KITARU]
+        if self.at_least is not None:
+            return figure.median >= self.at_least
         if self.at_most is None:
             return None
-        figure = self.figures[KITARU]
         if self.is_slowest:
             return max(figure.seconds) <= self.at_most
         measured = figure.median if figure.ratio is None else figure.ratio
@@ -164,11 +105,23 @@ class Subject:
         self._complaints = complaints
         self._answer()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def do(self, operation: str, count: int) -> float:
         """Return the seconds that each of `count` repetitions took."""
+        self.begin(operation, count)
+        return self.end()
+
+    def begin(self, operation: str, count: int) -> None:
+        """Have it do something without waiting for that; `end` does."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{operation} {count}\n")
         self._process.stdin.flush()
+
+    def end(self) -> float:
+        """Return the seconds that each repetition took of what `begin` began."""
         return float(self._answer())
 
     def _answer(self) -> str:
@@ -202,6 +155,7 @@ class Bench:
         self.directory = directory
         self.runner = runner or (sys.executable, "-m", "benchmarks.standing_by")
         self.keep = (keep or directory).absolute()
+        self._postgres: Postgres | None = None
 
     def is_installed(self, name: str) -> bool:
         try:
@@ -211,6 +165,19 @@ class Bench:
 
     def new_directory(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.directory))
+
+    @cached_property
+    def postgres(self) -> Postgres:
+        """The server that all of the run's databases are on; started when it is asked for."""
+        # Who runs as root has it run as another user, who must get there.
+        self.directory.chmod(0o755)
+        self._postgres = Postgres(self.directory)
+        return self._postgres
+
+    def close(self) -> None:
+        """End what the whole run has shared."""
+        if self._postgres is not None:
+            self._postgres.remove()
 
     @contextmanager
     def subjects(self, *names: str) -> Generator[dict[str, Subject]]:
@@ -223,14 +190,41 @@ class Bench:
             }
 
     @contextmanager
-    def subject(self, name: str, store: Path | None = None) -> Generator[Subject]:
-        """Start a subject on a store of its own, which goes when it ends, or on one that is there."""
+    def subjects_on_postgres(self, *names: str) -> Generator[dict[str, Subject]]:
+        """Start those of Kitaru, DBOS and the limit that are installed, each with a database of its own."""
+        modules = {LIMIT: LIMIT_ON_POSTGRES}
+        with ExitStack() as stack:
+            yield {
+                name: stack.enter_context(
+                    self.subject(modules.get(name, name), url=self._database_for(name))
+                )
+                for name in names
+                if self.is_installed(name)
+            }
+
+    def _database_for(self, name: str) -> str:
+        return self.postgres.migrated() if name == KITARU else self.postgres.empty()
+
+    @contextmanager
+    def subject(
+        self, name: str, store: Path | None = None, *, url: str | None = None
+    ) -> Generator[Subject]:
+        """Start a subject on a store of its own, which goes when it ends, or on one that is there.
+
+        Args:
+            name: Its module.
+            store: The folder of a store that is there.
+            url: Of the database or server that it is to use instead of a file.
+        """
         own = self.new_directory()
         directory = store or own
         complaints = own / "stderr"
         with complaints.open("w") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"benchmarks.subjects.{name}", str(directory)],
+                [
+                    *(sys.executable, "-m", f"benchmarks.subjects.{name}", str(directory)),
+                    *([] if url is None else [url]),
+                ],
                 cwd=ROOT,
                 env=clean_environment(),
                 stdin=subprocess.PIPE,

@@ -110,6 +110,8 @@ def _other(row: Row, name: str, bench: Bench) -> str:
 
 
 def _target(row: Row) -> str:
+    if row.at_least is not None:
+        return f"≥ {_amount(row.at_least, row.unit)}"
     if row.at_most is None:
         return ""
     if row.figures[KITARU].ratio is not None:
@@ -133,6 +135,8 @@ def _amount(number: float, unit: Unit) -> str:
     match unit:
         case Unit.SECONDS:
             return _duration(number)
+        case Unit.PER_SECOND:
+            return f"{number:,.0f}/s"
         case Unit.BYTES:
             return _size(number)
         case Unit.COUNT:

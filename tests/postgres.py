@@ -44,14 +44,20 @@ class PostgresServer:
 
     Args:
         prefix: Of its folder's name.
+        above: The folder that it is made in, if not the system's for what is temporary.
         settings: What differs from the defaults.
         flushes: Whether commits survive the machine; without that they survive kills all the same.
     """
 
     def __init__(
-        self, *, flushes: bool = False, prefix: str = "kitaru-postgres-", **settings: str
+        self,
+        *,
+        flushes: bool = False,
+        prefix: str = "kitaru-postgres-",
+        above: Path | None = None,
+        **settings: str,
     ) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=prefix))
+        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=above))
         self.port = free_port()
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
         self._settings = {
@@ -142,6 +148,12 @@ class PostgresServer:
         """Stop it and leave nothing."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that the others are children of."""
+        assert self._process is not None
+        return self._process.pid
 
     def url(self, database: str) -> str:
         return f"postgresql://kitaru@127.0.0.1:{self.port}/{database}"

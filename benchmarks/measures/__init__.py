@@ -22,8 +22,11 @@ Measure = Callable[[Bench], list[Row]]
 
 MEASURES: dict[str, Measure] = {
     "p1": checkpoint.measure,
+    "p2": checkpoint.measure_on_postgres,
     "p3": execution.measure,
+    "p3-postgres": execution.measure_on_postgres,
     "p4": fan_out.measure,
+    "p4-postgres": fan_out.measure_on_postgres,
     "p5": recovery.measure,
     "p6": start_up.measure,
     "p8": answers.measure,

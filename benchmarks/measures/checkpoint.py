@@ -1,4 +1,4 @@
-"""P1: one more checkpoint in a sequence."""
+"""P1, P2: one more checkpoint in a sequence, in a file and on Postgres."""
 
 from __future__ import annotations
 
@@ -45,4 +45,39 @@ def measure(bench: Bench) -> list[Row]:
         ),
         Row(work="the same in a store that has grown", limit=steady, figures=figures),
         Row(work="the same in an async flow", limit=steady, figures={KITARU: in_async}),
+    ]
+
+
+def measure_on_postgres(bench: Bench) -> list[Row]:
+    calls = bench.size.calls
+    with bench.subjects_on_postgres(LIMIT, KITARU, DBOS) as subjects:
+        limit, kitaru = subjects[LIMIT], subjects[KITARU]
+        # Postgres' log takes up files that it has by then, instead of making them.
+        limit.do("commit", calls)
+        for operation in ("sequence", "async_sequence"):
+            kitaru.do(operation, calls)
+        others = {name: subjects[name] for name in (DBOS,) if name in subjects}
+        for other in others.values():
+            other.do("sequence", _WARM_UP)
+        figures = bench.in_turn(
+            {
+                LIMIT: lambda: limit.do("commit", calls),
+                KITARU: lambda: kitaru.do("sequence", calls),
+                "async": lambda: kitaru.do("async_sequence", calls),
+                **{
+                    name: lambda other=other: other.do("sequence", calls)
+                    for name, other in others.items()
+                },
+            }
+        )
+    limits, in_async = figures.pop(LIMIT), figures.pop("async")
+    return [
+        Row(
+            number="P2",
+            work="one more checkpoint, on Postgres",
+            limit=limits,
+            at_most=1.5,
+            figures=figures,
+        ),
+        Row(work="the same in an async flow", limit=limits, figures={KITARU: in_async}),
     ]

@@ -1,4 +1,4 @@
-"""P4: checkpoints of 16 concurrent submissions, which share commits."""
+"""P4: checkpoints of 16 concurrent submissions, which share commits, in a file and on Postgres."""
 
 from __future__ import annotations
 
@@ -45,4 +45,31 @@ def measure(bench: Bench) -> list[Row]:
             limit=figures[LIMIT],
             figures={KITARU: figures["async"]},
         ),
+    ]
+
+
+def measure_on_postgres(bench: Bench) -> list[Row]:
+    calls = bench.size.calls
+    with bench.subjects_on_postgres(LIMIT, KITARU) as subjects:
+        limit, kitaru = subjects[LIMIT], subjects[KITARU]
+        limit.do("commit", calls)
+        kitaru.do("fan_out", calls)
+        kitaru.do("async_fan_out", _WARM_UP)
+        figures = bench.in_turn(
+            {
+                LIMIT: lambda: limit.do("commit", calls),
+                KITARU: lambda: kitaru.do("fan_out", calls),
+                "async": lambda: kitaru.do("async_fan_out", calls),
+            }
+        )
+    limits, in_async = figures.pop(LIMIT), figures.pop("async")
+    return [
+        Row(
+            number="P4",
+            work=f"each of {calls:,} checkpoints, 16 at once in threads, on Postgres",
+            limit=limits,
+            at_most=0.5,
+            figures=figures,
+        ),
+        Row(work="the same on an event loop", limit=limits, figures={KITARU: in_async}),
     ]

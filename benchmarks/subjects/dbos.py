@@ -1,4 +1,4 @@
-"""DBOS Transact on a SQLite system database, as it ships."""
+"""DBOS Transact as it ships, on a SQLite or a Postgres system database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from benchmarks.subjects.served import serve
 def main() -> None:
     # By name, because type checkers run where it is not installed.
     dbos: Any = import_module("dbos").DBOS
-    url = f"sqlite:///{Path(sys.argv[1]) / 'dbos.db'}"
+    directory, *given = sys.argv[1:]
+    url = given[0] if given else f"sqlite:///{Path(directory) / 'dbos.db'}"
     config = {"name": "benchmark", "system_database_url": url, "log_level": "ERROR"}
     dbos(config=config)
 

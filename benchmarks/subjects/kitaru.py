@@ -1,4 +1,4 @@
-"""Kitaru as it ships, on its embedded store."""
+"""Kitaru as it ships: on its embedded store, on Postgres, or behind a server."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def operations(directory: str) -> dict[str, Operation]:
 
 
 def main() -> None:
-    directory = sys.argv[1]
-    kitaru.configure(config_dir=directory)
+    directory, *url = sys.argv[1:]
+    kitaru.configure(config_dir=directory, store_url=url[0] if url else None)
     serve(operations(directory))
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.subjects.served import serve
 
 # As much as Kitaru stores for a small call: names, fingerprint, arguments and result, with overhead.
-_TEXT = "step#1000"
-_BLOB = b"\x5a" * 200
+TEXT = "step#1000"
+BLOB = b"\x5a" * 200
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -28,7 +28,7 @@ def commit(connection: sqlite3.Connection, count: int) -> float:
     began = time.perf_counter()
     for _ in range(count):
         cursor.execute("BEGIN IMMEDIATE")
-        cursor.execute("INSERT INTO record (name, value) VALUES (?, ?)", (_TEXT, _BLOB))
+        cursor.execute("INSERT INTO record (name, value) VALUES (?, ?)", (TEXT, BLOB))
         cursor.execute("COMMIT")
     return (time.perf_counter() - began) / count
 
