@@ -43,6 +43,7 @@ PUBLIC = ERRORS | {
     "__version__",
     "checkpoint",
     "configure",
+    "connect",
     "current_call",
     "current_execution_id",
     "events",

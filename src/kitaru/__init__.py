@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kitaru._version import __version__
     from kitaru.authoring.artifacts import load, save
     from kitaru.authoring.checkpoint import Checkpoint, checkpoint
-    from kitaru.authoring.configuration import KitaruConfig, configure
+    from kitaru.authoring.configuration import KitaruConfig, configure, connect
     from kitaru.authoring.flow import Flow, flow
     from kitaru.authoring.handle import FlowHandle
     from kitaru.authoring.introspection import (
@@ -70,7 +70,7 @@ _HOMES = {
     "_version": ("__version__",),
     "authoring.artifacts": ("load", "save"),
     "authoring.checkpoint": ("Checkpoint", "checkpoint"),
-    "authoring.configuration": ("KitaruConfig", "configure"),
+    "authoring.configuration": ("KitaruConfig", "configure", "connect"),
     "authoring.flow": ("Flow", "flow"),
     "authoring.handle": ("FlowHandle",),
     "authoring.introspection": ("CallContext", "current_call", "current_execution_id", "log"),
@@ -160,6 +160,7 @@ __all__ = [
     "__version__",
     "checkpoint",
     "configure",
+    "connect",
     "current_call",
     "current_execution_id",
     "events",

@@ -1,4 +1,4 @@
-"""`configure`: settings for this process."""
+"""`configure` and `connect`: settings for this process."""
 
 from __future__ import annotations
 
@@ -44,3 +44,54 @@ def configure(
         "attendant": attendant,
     }
     return settings.override(**{name: value for name, value in given.items() if value is not None})
+
+
+def connect(
+    server_url: str,
+    *,
+    api_key: str | None = None,
+    project: str | None = None,
+    no_verify_ssl: bool = False,
+    ssl_ca_cert: str | Path | None = None,
+    timeout: float | None = None,
+) -> KitaruConfig:
+    """Keep the executions of this process on a server from now on, and return all settings.
+
+    The server is asked at once, so that a wrong URL or token is told here. Nothing else of a program
+    changes. Runs that have started are not touched. `kitaru login` does the same for all programs of a user.
+
+    Args:
+        server_url: Such as `https://kitaru.example.com`.
+        api_key: The server's token; `KITARU_AUTH_TOKEN` if not given.
+        project: Which project executions belong to.
+        no_verify_ssl: Believe a server that cannot prove its name.
+        ssl_ca_cert: A file of certificates to trust instead of the system's.
+        timeout: Seconds that one request may take.
+
+    Raises:
+        KitaruUsageError: A value is not acceptable.
+        KitaruBackendError: The server cannot be reached.
+        KitaruAuthError: It does not know the token.
+        KitaruFeatureNotAvailableError: It speaks another version.
+    """
+    from kitaru.client.login import ask_server
+
+    before = settings.overrides()
+    wanted = {
+        "server_url": server_url,
+        "auth_token": api_key,  # also if there is none: another server's is not for this one
+        "project": before.get("project") if project is None else project,
+        "verify_ssl": False if no_verify_ssl else None,
+        "ssl_ca_cert": ssl_ca_cert,
+        "server_timeout_seconds": timeout,
+        # What `configure` has said of the store would stand beside the server, and win.
+        "store_url": None,
+        "artifact_store": None,
+    }
+    connected = settings.override(**wanted)
+    try:
+        ask_server(connected)
+    except BaseException:
+        settings.override(**{name: before.get(name) for name in wanted})
+        raise
+    return connected

@@ -73,6 +73,6 @@ def _facts(found: dict[str, Any]) -> dict[str, object]:
         "Config directory": found["config_directory"],
         "Project folder": found["repository_root"] or "none",
         "Executions": executions_text(found)
-        if found["damage"]
+        if found["damage"] or found["executions"] is None
         else sum(found["executions"].values()),
     }

@@ -200,10 +200,16 @@ def _is_attended() -> bool:
 
 
 def _mention_interrupted() -> None:
-    """Say so if executions wait for someone to continue them; never fail for it."""
+    """Say so if executions wait for someone to continue them; never fail for it.
+
+    A server looks after its executions itself.
+    """
     try:
+        from kitaru import settings
         from kitaru.client import KitaruClient
 
+        if settings.is_server(settings.current().store_url):
+            return
         found: Sequence[Any] = KitaruClient().upkeep.find_interrupted()
         if found and _is_attended():
             found = [one for one in found if one.is_held]

@@ -8,7 +8,7 @@ from kitaru import settings
 from kitaru.cli.output import OutputFormat, print_item, print_text, snapshot
 from kitaru.client import ExecutionStatus, KitaruClient
 from kitaru.clock import to_datetime
-from kitaru.errors import KitaruBackendError
+from kitaru.errors import KitaruBackendError, KitaruError
 
 
 def status(*, output: OutputFormat = "text") -> None:
@@ -19,7 +19,7 @@ def status(*, output: OutputFormat = "text") -> None:
         return
     facts = {
         "SDK version": found["sdk_version"],
-        "Connection": found["connection"],
+        "Connection": _connection_text(found),
         "Store": found["connection_target"],
         "Large values": found["artifact_store"],
         "Config directory": found["config_directory"],
@@ -36,8 +36,19 @@ def status(*, output: OutputFormat = "text") -> None:
         print_text("\n" + snapshot("Environment", named))
 
 
+def _connection_text(found: dict[str, Any]) -> str:
+    server = found["server"]
+    if server is None:
+        return found["connection"]
+    if server["problem"]:
+        return f"server, which cannot be used: {server['problem']}"
+    return f"server (Kitaru {server['version']})"
+
+
 def executions_text(found: dict[str, Any]) -> str:
     """Return how many executions there are, or why that cannot be told."""
+    if found["executions"] is None:
+        return "not known"
     if found["damage"]:
         return f"damaged: {found['damage'][0]} (`kitaru db verify` tells more)"
     counts = [f"{count} {name}" for name, count in found["executions"].items() if count]
@@ -53,9 +64,12 @@ def _waits_text(found: dict[str, Any]) -> str:
 
 def _attendant_text(found: dict[str, Any]) -> str:
     attendant = found["attendant"]
+    if found["server"] is not None:
+        return "the server"
     if attendant is None:
         return "none (`kitaru up --background` starts one)"
-    return f"process {attendant['pid']} since {attendant['started_at']}"
+    serves = f", serves {attendant['url']}" if attendant["url"] else ""
+    return f"process {attendant['pid']} since {attendant['started_at']}{serves}"
 
 
 def _workers_text(found: dict[str, Any]) -> str:
@@ -73,7 +87,7 @@ def _attendant() -> dict[str, Any] | None:
     if found is None:
         return None
     began = to_datetime(found.started_at).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return {"pid": found.pid, "started_at": began, "log": found.log}
+    return {"pid": found.pid, "started_at": began, "log": found.log, "url": found.url}
 
 
 def _workers() -> list[dict[str, Any]]:
@@ -104,16 +118,40 @@ def _counts() -> tuple[dict[str, int], int | None, list[str]]:
         raise
 
 
+def _kind_of(store_url: str) -> str:
+    if settings.is_server(store_url):
+        return "server"
+    return "embedded store" if store_url.startswith("sqlite:") else "Postgres"
+
+
+def _server(current: settings.Settings) -> dict[str, Any] | None:
+    """Return what is known of the server that keeps executions; None if none does."""
+    if not settings.is_server(current.store_url):
+        return None
+    from kitaru.client.login import ask_server
+
+    try:
+        found = ask_server(current, at_a_glance=True)
+    except KitaruError as error:
+        return {"version": None, "reachable": False, "problem": error.message}
+    return {"version": found.version, "reachable": True, "problem": None}
+
+
 def status_shape() -> dict[str, Any]:
     """Return what `status` shows, as JSON-like values."""
     from kitaru import __version__
 
     current = settings.current()
     project = settings.find_project()
-    counts, open_waits, damage = _counts()
+    server = _server(current)
+    counts, open_waits, damage, workers = None, None, list[str](), list[dict[str, Any]]()
+    if server is None or not server["problem"]:
+        counts, open_waits, damage = _counts()
+        workers = [] if damage else _workers()
     return {
         "sdk_version": __version__,
-        "connection": "embedded store",
+        "connection": _kind_of(current.store_url),
+        "server": server,
         "connection_target": settings.masked_url(current.store_url),
         "artifact_store": settings.masked_url(current.artifact_store),
         "config_directory": str(current.config_dir),
@@ -123,7 +161,7 @@ def status_shape() -> dict[str, Any]:
         "executions": counts,
         "open_waits": open_waits,
         "attendant": _attendant(),
-        "workers": [] if damage else _workers(),
+        "workers": workers,
         "damage": damage,
         "environment": [
             {"name": name, "value": value} for name, value in settings.environment().items()

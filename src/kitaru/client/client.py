@@ -10,7 +10,7 @@ from kitaru.client.artifacts import Artifacts
 from kitaru.client.connection import Connection
 from kitaru.client.executions import Executions
 from kitaru.client.upkeep import Upkeep
-from kitaru.errors import KitaruFeatureNotAvailableError
+from kitaru.errors import KitaruUsageError
 
 
 class KitaruClient:
@@ -23,13 +23,12 @@ class KitaruClient:
         upkeep: The store itself.
 
     Args:
-        server_url: For servers, which this version cannot reach.
-        auth_token: For servers.
+        server_url: Another server than the settings name, or one instead of the embedded store.
+        auth_token: Who asks it. A token that settings have from a file is for the server there alone.
         project: Another project than the settings name.
 
     Raises:
-        KitaruFeatureNotAvailableError: A server is named.
-        KitaruUsageError: The settings are not acceptable.
+        KitaruUsageError: The settings are not acceptable, or there is a token and no server.
     """
 
     def __init__(
@@ -39,13 +38,16 @@ class KitaruClient:
         auth_token: str | None = None,
         project: str | None = None,
     ) -> None:
-        if server_url is not None or auth_token is not None:
+        present = settings.current().having(
+            server_url=server_url, auth_token=auth_token, project=project
+        )
+        if auth_token is not None and not settings.is_server(present.store_url):
             message = (
-                "this version of Kitaru has no server; leave out `server_url` and `auth_token` to"
-                " use the embedded store."
+                "`auth_token` is for a server, and executions are kept in"
+                f" {settings.masked_url(present.store_url)!r}. Give `server_url` as well."
             )
-            raise KitaruFeatureNotAvailableError(message)
-        self._connection = Connection(settings.current().having(project=project))
+            raise KitaruUsageError(message)
+        self._connection = Connection(present)
         self.executions = Executions(self._connection)
         self.artifacts = Artifacts(self.executions)
         self.waits = Waits(self._connection)
