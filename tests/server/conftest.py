@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kitaru.store.http import HttpStore
 from kitaru.store.opening import forget_stores
 from kitaru.store.sqlite import SQLiteStore
 from kitaru.worker import runners
+from tests.server.proxy import Proxy
 from tests.server.serving import DEADLINE_SECONDS, RunningServer, serving
 
 
@@ -50,14 +52,36 @@ def store(server: RunningServer) -> Iterator[HttpStore]:
 
 
 @pytest.fixture
+def proxy(server: RunningServer) -> Iterator[Proxy]:
+    """Return a network to the server, which the test can cut."""
+    with Proxy(server.port) as between:
+        yield between
+
+
+@pytest.fixture
 def connected(
     config_dir: Path, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """Have flows of this process run against the server."""
-    monkeypatch.setenv("KITARU_SERVER_URL", server.url)
-    yield server.url
+    with _connected(server.url, monkeypatch):
+        yield server.url
+
+
+@pytest.fixture
+def connected_by_proxy(
+    config_dir: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Have flows of this process run against the server, over a network that can be cut."""
+    with _connected(proxy.url, monkeypatch):
+        yield proxy.url
+
+
+@contextlib.contextmanager
+def _connected(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("KITARU_SERVER_URL", url)
+    yield
     settings.forget()
-    for runner in runners.forget_runners(server.url):
+    for runner in runners.forget_runners(url):
         for run in runner.in_flight():
             run.finished.exception(DEADLINE_SECONDS)
         runner.close()

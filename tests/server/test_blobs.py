@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,6 @@ DIGEST = hashlib.sha256(DATA).hexdigest()
 def local(server: RunningServer, tmp_path: Path) -> LocalBlobs:
     """Return the blobs that the server has."""
     return LocalBlobs(tmp_path / "server-blobs")
-
-
-@pytest.fixture
-def proxy(server: RunningServer) -> Iterator[Proxy]:
-    with Proxy(server.port) as between:
-        yield between
 
 
 def test_large_value_comes_through_whole(server: RunningServer, local: LocalBlobs) -> None:

@@ -28,12 +28,6 @@ CLAIM = Claim(owner="me", lease_expires_at=NOW + 1_000_000)
 
 
 @pytest.fixture
-def proxy(server: RunningServer) -> Iterator[Proxy]:
-    with Proxy(server.port) as between:
-        yield between
-
-
-@pytest.fixture
 def store(proxy: Proxy) -> Iterator[HttpStore]:
     opened = HttpStore(proxy.url, records_seconds=DEADLINE_SECONDS, others_seconds=5.0)
     yield opened

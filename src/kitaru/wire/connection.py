@@ -107,6 +107,7 @@ class ServerConnection:
         self._context: ssl.SSLContext | None = None
         # Since when the server has not answered, and when that was last seen; None if it has.
         self._outage: tuple[float, float] | None = None
+        self._is_told = False
         _connections.add(self)
 
     def forget(self) -> None:
@@ -302,20 +303,21 @@ class ServerConnection:
         return now if outage is None or now - outage[1] > _OUTAGE_IS_NEWS_SECONDS else outage[0]
 
     def _note_outage(self, began: float, trouble: str, patience: Patience) -> None:
-        outage, now = self._outage, time.monotonic()
-        self._outage = (self._outage_began(began), now)
-        if outage is None and patience.total_seconds > 0:
+        self._outage = (self._outage_began(began), time.monotonic())
+        if patience.total_seconds > 0 and not self._is_told:
+            self._is_told = True
             logger.warning(
-                "the server %r is out of reach (%s); trying again for up to %g s",
+                "the server %r is asked again for up to %g s: %s",
                 self.url,
-                trouble,
                 patience.total_seconds,
+                trouble,
             )
 
     def _note_return(self) -> None:
-        if self._outage is not None:
-            self._outage = None
-            logger.info("the server %r is there again", self.url)
+        self._outage = None
+        if self._is_told:
+            self._is_told = False
+            logger.info("the server %r answers again", self.url)
 
     def _unreachable(
         self, what: str, tries: int, seconds: float, trouble: str
