@@ -85,7 +85,7 @@ def test_runner_keeps_its_lease_and_is_not_reaped(connected: str, behind: SQLite
     go_on.set()
 
     assert handle.wait(timeout=DEADLINE_SECONDS) == "done"
-    assert 0 < lasts <= LEASE
+    assert 0 < lasts <= LEASE + MICROSECONDS  # the clock is known as well as an answer is quick
     assert status is ExecutionStatus.RUNNING
     assert behind.get_execution(handle.exec_id).recoveries == 0
 

@@ -59,6 +59,9 @@ _ASK_SECONDS = 30.0
 
 _log = logging.getLogger("kitaru.server")
 
+# A database that is away for a moment is waited for here; for longer, clients wait (`wire/connection.py`).
+_PATIENCE_SECONDS = 3.0
+
 
 def create_app(
     settings: Settings,
@@ -96,6 +99,7 @@ def create_app(
     async def live(app: FastAPI) -> AsyncGenerator[None]:
         calls = Calls()
         served = store or cast("ServedStore", await calls.run(open_store, settings.store_url))
+        served.answer_within(_PATIENCE_SECONDS)
         served = metered(served, metrics)
         metrics.follow(served)
         time.follow(served.clock)

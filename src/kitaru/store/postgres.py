@@ -97,6 +97,9 @@ class PostgresStore(SqlStore):
                     return [committed]
         return super().commit(writes)
 
+    def answer_within(self, seconds: float) -> None:
+        self._postgres.limit_patience(seconds)
+
     def migrate(self) -> None:
         self._postgres.migrate()
 
@@ -203,6 +206,10 @@ class PostgresDatabase:
         self._ear.stop()
         self._sessions.close()
         self._is_checked = False
+
+    def limit_patience(self, seconds: float) -> None:
+        """Wait for no longer than this for the database to come back."""
+        self._patience = min(self._patience, seconds)
 
     def pause(self) -> None:
         """Wait until nobody uses a connection, let nobody begin to, and close all of them."""

@@ -194,9 +194,9 @@ class Journal(Protocol):
         what it says even if a cancel was asked for meanwhile, except that a release to `pending` or
         `waiting` then becomes `cancelled`. `waiting` becomes `pending`, runnable at once, if a wait at
         `waits_for` is no longer open. The same outcome of the same claim again is held again, and nothing
-        is written: its first answer may have been lost. Wait rows replace what their position had, except that an open
-        row keeps its `created_at`, and that an answered, aborted or expired row is left alone unless the
-        new one has a `problem`: what someone has said is never lost because the flow asks again.
+        is written: its first answer may have been lost. Wait rows replace what their position had, except
+        that an open row keeps its `created_at`, and that an answered, aborted or expired row is left alone
+        unless the new one has a `problem`: what someone has said is never lost because the flow asks again.
         A wait for a child is always written as the child stands, finished or not: it may have been
         retried. One that does not exist any more has finished.
         A child wait whose child has finished is written as answered.

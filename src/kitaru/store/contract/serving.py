@@ -43,6 +43,13 @@ class ServedStore(Store, Protocol):
         """
         ...
 
+    def answer_within(self, seconds: float) -> None:
+        """Say after so many seconds that the database is away, instead of waiting in the caller's thread.
+
+        Whoever asks over HTTP tries again by himself, and must not find all threads of a server waiting.
+        """
+        ...
+
     def forget_receipts(self, *, before: int) -> int:
         """Forget answers that were given before a moment; return how many."""
         ...
