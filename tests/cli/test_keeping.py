@@ -76,7 +76,7 @@ def test_config_warns_of_variables_that_mean_nothing(
     done = kitaru("config", "show")
 
     assert done.code == 0
-    assert "retries               -" in done.out
+    assert "retries                  -" in done.out
     assert done.err == (
         "Warning: KITARU_RETRYS is set but means nothing to Kitaru."
         " Did you mean `KITARU_RETRIES`?\n"

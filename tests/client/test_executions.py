@@ -8,7 +8,6 @@ from kitaru.client import Execution, ExecutionStatus, KitaruClient, WhyReason
 from kitaru.clock import SYSTEM_CLOCK
 from kitaru.errors import (
     FailureOrigin,
-    KitaruFeatureNotAvailableError,
     KitaruNotFoundError,
     KitaruStateError,
     KitaruUsageError,
@@ -395,10 +394,9 @@ def test_models_cannot_be_changed(store: Store, client: KitaruClient):
         execution.status = ExecutionStatus.FAILED  # pyright: ignore[reportAttributeAccessIssue] - on purpose
 
 
-@pytest.mark.parametrize("option", ["server_url", "auth_token"])
-def test_servers_are_refused_for_now(config_dir: object, option: str):
-    with pytest.raises(KitaruFeatureNotAvailableError, match="no server"):
-        KitaruClient(**{option: "x"})
+def test_a_token_without_a_server_is_refused(config_dir: object):
+    with pytest.raises(KitaruUsageError, match="Give `server_url` as well"):
+        KitaruClient(auth_token="geheim")
 
 
 def test_client_is_a_context_manager(store: Store):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kitaru._version import __version__
@@ -21,6 +21,9 @@ from kitaru.wire.versions import (
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What anybody may ask: load balancers have no token."""
+
+
+_CLOCK = CLOCK_HEADER.lower().encode()
 
 
 class Door:
@@ -45,7 +48,8 @@ class Door:
         self._token = None if token is None else token.encode()
         self._time = time
         self._spoken = spoken
-        self._greeting = {VERSION_HEADER: __version__, WIRE_HEADER: str(spoken[1])}
+        said = {VERSION_HEADER: __version__, WIRE_HEADER: str(spoken[1])}
+        self._greeting = [(name.lower().encode(), value.encode()) for name, value in said.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem."""
@@ -55,12 +59,11 @@ class Door:
 
         async def greet(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._greeting.items():
-                    headers[name] = value
+                headers = [*message.get("headers", ()), *self._greeting]
                 now = self._time.glance()
                 if now is not None:
-                    headers[CLOCK_HEADER] = str(now)
+                    headers.append((_CLOCK, str(now).encode()))
+                message["headers"] = headers
             await send(message)
 
         headers = Headers(scope=scope)

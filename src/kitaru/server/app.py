@@ -25,6 +25,7 @@ from kitaru.errors import KitaruError, KitaruUsageError
 from kitaru.server.access import Door
 from kitaru.server.calls import Calls
 from kitaru.server.changes import Bell
+from kitaru.server.lane import FastLane
 from kitaru.server.limits import MOST_BYTES, SILENT_SECONDS, BodyLimits
 from kitaru.server.metrics import CountRequests, Metrics, metered
 from kitaru.server.openapi import describe_app
@@ -141,10 +142,14 @@ def create_app(
         redoc_url=None,
     )
     app.state.settings, app.state.metrics = settings, metrics
+    app.state.readiness = health.Readiness()
     install_handlers(app)
     app.include_router(health.router)
     for router in _ROUTERS:
         app.include_router(router, prefix=API)
+    app.add_middleware(
+        FastLane, below=f"{API}/store/", parameter="operation", endpoint=store_routes.perform
+    )
     app.add_middleware(
         BodyLimits,
         most_bytes=most_bytes,

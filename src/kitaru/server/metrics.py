@@ -150,11 +150,15 @@ class _Load(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauges; none but `kitaru_store_up` while the store cannot be reached."""
-        with self._lock:
-            if time.monotonic() - self._found_at >= _FRESH_SECONDS:
-                self._found = list(self._look())
-                self._found_at = time.monotonic()
-            return self._found
+        # While one scrape waits for a store that is away, the others are told what was found before.
+        if self._lock.acquire(blocking=False):
+            try:
+                if time.monotonic() - self._found_at >= _FRESH_SECONDS:
+                    self._found = list(self._look())
+                    self._found_at = time.monotonic()
+            finally:
+                self._lock.release()
+        return self._found
 
     def _look(self) -> Iterator[Metric]:
         try:

@@ -106,14 +106,15 @@ def _is_about_the_record(error: KitaruError) -> bool:
 
 def install_handlers(app: FastAPI) -> None:
     """Have every exception of `app` answered as a problem."""
-    app.add_exception_handler(KitaruError, _answer_kitaru_error)
-    app.add_exception_handler(Refusal, _answer_refusal)
+    app.add_exception_handler(KitaruError, answer_kitaru_error)
+    app.add_exception_handler(Refusal, answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(Exception, _answer_anything)
 
 
-async def _answer_kitaru_error(request: Request, error: Exception) -> Response:
+async def answer_kitaru_error(request: Request, error: Exception) -> Response:
+    """Return an exception of ours as an answer, and note in the log what an operator has to know."""
     assert isinstance(error, KitaruError)  # noqa: S101 - for the type checker; it is registered for these
     if error.code == "backend":
         _log.warning("%s %s: %s", request.method, request.url.path, error)
@@ -134,7 +135,8 @@ async def _answer_validation_error(_: Request, error: Exception) -> Response:
     )
 
 
-async def _answer_refusal(_: Request, error: Exception) -> Response:
+async def answer_refusal(_: Request, error: Exception) -> Response:
+    """Return as an answer why a request was not even begun."""
     assert isinstance(error, Refusal)  # noqa: S101 - as above
     return problem(
         error.status_code, error.detail, code=error.code, more=error.more, headers=error.headers

@@ -42,7 +42,8 @@ _LONGEST_KEY = 200
 _HASH_BYTES = 32
 
 
-async def _perform(request: Request) -> Response:
+async def perform(request: Request) -> Response:
+    """Do what a request asks of the store, and return what the method has returned."""
     serving = Serving.of(request)
     name: str = request.path_params["operation"]
     operation = OPERATIONS.get(name)
@@ -181,6 +182,6 @@ async def _tell_changes(request: Request) -> Response:
     return StreamingResponse(serving.bell.listen(), media_type="text/event-stream", headers=headers)
 
 
-router.add_route("/store/{operation}", _perform, methods=["POST"], include_in_schema=False)
+router.add_route("/store/{operation}", perform, methods=["POST"], include_in_schema=False)
 router.add_route("/clock", _tell_time, methods=["GET"], include_in_schema=False)
 router.add_route("/changes", _tell_changes, methods=["GET"], include_in_schema=False)
