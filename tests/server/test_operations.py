@@ -30,7 +30,7 @@ from tests.store.records import (
     run,
 )
 
-HERE_ONLY = {"url", "clock", "watch", "close", "migrate", "shrink", "back_up", "restore"}
+HERE_ONLY = {"url", "clock", "company", "watch", "close", "migrate", "shrink", "back_up", "restore"}
 """What a store does where it is, and is not asked for."""
 
 FINGERPRINTS = {1: "b8e5b43364af8e19"}
