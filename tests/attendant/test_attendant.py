@@ -50,6 +50,25 @@ def test_duty_with_more_to_do_is_done_again_at_once() -> None:
     assert chore.passes == 3
 
 
+def test_store_that_fails_every_duty_is_told_of_by_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitaru.attendant.attendant._FIRST_PAUSE_SECONDS", 0.001)
+    away = KitaruBackendError("it is away")
+    chores = [Chore(name=name, script=[away, away]) for name in ("first", "second", "third")]
+
+    with caplog.at_level(logging.INFO, logger="kitaru.attendant"):
+        attendant = Attendant(chores)
+        attendant.start()
+        assert all(chore.done.wait(PATIENCE_SECONDS) for chore in chores)
+        attendant.stop()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "first cannot be done, trying again: it is away",
+        "first works again",
+    ]
+
+
 def test_broken_store_is_told_once_and_once_more_when_it_works(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

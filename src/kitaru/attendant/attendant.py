@@ -23,7 +23,7 @@ class Attendant:
     """Does duties on a store until it is stopped, or as long as it is needed.
 
     A duty that fails is logged once, tried again after ever longer pauses, and logged once more when it
-    works again. The others go on meanwhile.
+    works again. The others go on meanwhile; if what fails is the store, the first of them tells for all.
 
     Args:
         duties: What to do.
@@ -45,6 +45,7 @@ class Attendant:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._failures: dict[str, int] = {}
+        self._told: set[str] = set()
 
     def start(self) -> None:
         """Begin, in a thread of its own; nothing happens if it has begun."""
@@ -98,14 +99,17 @@ class Attendant:
             has_more = duty.run_once()
         except Exception as error:  # noqa: BLE001 - told and tried again; the other duties go on
             return self._failed(duty, error)
-        if self._failures.pop(duty.name, 0):
+        self._failures.pop(duty.name, None)
+        if duty.name in self._told:
+            self._told.discard(duty.name)
             logger.warning("%s works again", duty.name, extra={"action": duty.name})
         return 0.0 if has_more else duty.interval_seconds
 
     def _failed(self, duty: Duty, error: Exception) -> float:
         count = self._failures.get(duty.name, 0)
         self._failures[duty.name] = count + 1
-        if count == 0:
+        if count == 0 and not (self._told and isinstance(error, KitaruBackendError)):
+            self._told.add(duty.name)
             # Of a store out of reach the message says all; anything else is a mistake of Kitaru's own.
             trace = None if isinstance(error, KitaruBackendError) else error
             logger.warning(

@@ -25,6 +25,7 @@ import msgspec
 from kitaru.access import NO_ACCESS, ServerAccess
 from kitaru.clock import Clock, SharedClock
 from kitaru.errors import KitaruBackendError, KitaruFeatureNotAvailableError
+from kitaru.faults import fault
 from kitaru.figures import FlowFigures, Load
 from kitaru.fleet import ClaimFilter, WorkerRecord
 from kitaru.model import (
@@ -56,7 +57,7 @@ from kitaru.retention import (
     Space,
     TreeSizes,
 )
-from kitaru.store.contract import ANY, NO_LIMIT, Watch
+from kitaru.store.contract import ANY, NO_LIMIT, Company, Watch
 from kitaru.store.http_changes import ChangeStream
 from kitaru.store.operations import OPERATIONS, Kind, wrap_writes
 from kitaru.wire.connection import Patience, ServerConnection
@@ -125,6 +126,10 @@ class HttpStore:
     @property
     def clock(self) -> Clock:
         return self._clock
+
+    @property
+    def company(self) -> Company:
+        return Company.ATTENDED
 
     def watch(self, wake: Callable[[], None]) -> Watch:
         return self._changes.add(wake)
@@ -416,6 +421,7 @@ class HttpStore:
         headers = _READ_HEADERS
         if operation.kind is not Kind.READ:
             headers = {**_READ_HEADERS, KEY_HEADER: os.urandom(16).hex()}
+            fault("request.before_send")
         answer = self._server.ask(
             "POST",
             _PATH + name,

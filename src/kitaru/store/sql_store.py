@@ -30,7 +30,7 @@ from kitaru.model import (
     adopt_created,
 )
 from kitaru.store import archive, attendance, executions, journal, load, logs, statistics, waits
-from kitaru.store.contract import ANY, NO_LIMIT, Watch
+from kitaru.store.contract import ANY, NO_LIMIT, Company, Watch
 from kitaru.store.database import Session
 from kitaru.store.invariants import find_broken_invariants, list_blob_digests
 from kitaru.store.leases import (
@@ -63,6 +63,10 @@ class SqlStore(SqlPruning):
     @property
     def clock(self) -> Clock:
         return self._database.clock
+
+    @property
+    def company(self) -> Company:
+        return Company.ONE_MACHINE
 
     def watch(self, wake: Callable[[], None]) -> Watch:
         return self._database.watch(wake)

@@ -6,14 +6,24 @@ import functools
 import threading
 from typing import TYPE_CHECKING
 
+from kitaru.store.contract import Company
+
 if TYPE_CHECKING:
-    from kitaru.attendant import Attendant
+    from kitaru.attendant import Attendant, Duty
     from kitaru.worker.local import LocalRunner
 
 # A script that is over by then has looked after nobody, which leaves it as quick as it was.
 _DELAY_SECONDS = 1.0
 # A process that has work of its own does not start many others.
 _MOST_LAUNCHES = 4
+_REAP_SECONDS = 0.5
+_DISPATCH_SECONDS = 0.2
+_WAKE_SECONDS = 0.25
+_EXPIRE_SECONDS = 0.5
+# Hundreds of processes that share a store look so much less often than those of one machine. That a process
+# of this machine has died nobody else can see before its leases run out.
+_SHARED_PACE = 4.0
+_REAP_ELSEWHERE_SECONDS = 1.0
 # What the rules of the settings let go is gone soon enough if the process lives that long.
 _PRUNE_DELAY_SECONDS = 60.0
 
@@ -71,24 +81,34 @@ def _attendants(
 
     store, clock, settings = runner.store, runner.services.clock, runner.settings
     is_needed = None if always else lambda: _is_needed(runner)
+    slowly = 1.0 if store.company is Company.ONE_MACHINE else _SHARED_PACE
+    reaper = Reaper(
+        store=store,
+        clock=clock,
+        held=lambda: _held(runner),
+        interval_seconds=_REAP_SECONDS if slowly == 1.0 else _REAP_ELSEWHERE_SECONDS,
+    )
+    dispatcher = Dispatcher(
+        store=store,
+        clock=clock,
+        stack=LocalStack(settings),
+        # What belongs to other projects may need another environment than this process has.
+        project=settings.project,
+        most=_MOST_LAUNCHES,
+        interval_seconds=_DISPATCH_SECONDS * slowly,
+    )
+    duties: list[Duty] = [reaper, dispatcher]
+    if store.company is not Company.ATTENDED:
+        duties += [
+            Timers(store=store, clock=clock, interval_seconds=_WAKE_SECONDS * slowly),
+            Expiry(store=store, clock=clock, interval_seconds=_EXPIRE_SECONDS * slowly),
+        ]
     watching = Attendant(
-        (
-            Reaper(store=store, clock=clock, held=lambda: _held(runner)),
-            Timers(store=store, clock=clock),
-            Expiry(store=store, clock=clock),
-            Dispatcher(
-                store=store,
-                clock=clock,
-                stack=LocalStack(settings),
-                # What belongs to other projects may need another environment than this process has.
-                project=settings.project,
-                most=_MOST_LAUNCHES,
-            ),
-        ),
+        duties,
         delay_seconds=0.0 if always else _DELAY_SECONDS,
         is_needed=is_needed,
     )
-    if not settings.retention:
+    if not settings.retention or store.company is Company.ATTENDED:
         return (watching,)
     pruner = Pruner(
         store=store,

@@ -29,7 +29,7 @@ from kitaru.store.contract.files import Files
 from kitaru.store.contract.keeping import Archive, Logs, Statistics
 from kitaru.store.contract.pruning import Pruning
 from kitaru.store.contract.runs import ANY, NO_LIMIT, Executions, Journal, Leases
-from kitaru.store.contract.sharing import Changes, Watch
+from kitaru.store.contract.sharing import Changes, Company, Watch
 from kitaru.store.contract.waiting import Attendance, Waits
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Archive",
     "Attendance",
     "Changes",
+    "Company",
     "Executions",
     "Files",
     "Journal",

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Protocol
 
 from kitaru.clock import Clock
+
+
+class Company(Enum):
+    """Who else uses a store."""
+
+    ONE_MACHINE = auto()
+    """Processes of this machine; looking costs them next to nothing."""
+
+    MANY_MACHINES = auto()
+    """Hundreds of processes may use it, each of which would look as often as one alone."""
+
+    ATTENDED = auto()
+    """As many, and a server that wakes, expires, takes back and prunes for all of them."""
 
 
 class Watch(Protocol):
@@ -31,6 +45,11 @@ class Changes(Protocol):
         The machine's own for a store that one machine uses. Others ask the store, so that a machine whose
         clock is wrong by minutes neither keeps nor loses a lease by that.
         """
+        ...
+
+    @property
+    def company(self) -> Company:
+        """Who else may use the store, and who looks after it; decides how often each of them looks."""
         ...
 
     def watch(self, wake: Callable[[], None]) -> Watch:
