@@ -24,6 +24,8 @@ FAULT_POINTS: dict[str, str] = {
     "attempt.after_commit": "the failed attempt is durable",
     "commit.inside": "a transaction is open and its statements have run",
     "commit.group": "a transaction holds the records of several calls and is not committed",
+    "request.before_send": "a request that changes something is about to go to a server",
+    "request.sent": "a request is with a server, its answer is not known here",
     "child.before_create": "a child execution is about to be created",
     "child.after_create": "the child's row is durable, its parent does not have the handle yet",
     "wait.before_ask": "a wait or a sleep is about to be committed",

@@ -31,6 +31,7 @@ import msgspec
 from kitaru._version import __version__
 from kitaru.access import NO_ACCESS, ServerAccess
 from kitaru.errors import KitaruBackendError, KitaruError, KitaruUsageError
+from kitaru.faults import fault
 from kitaru.wire.problems import PROBLEM_TYPE, rebuild
 from kitaru.wire.versions import VERSION_HEADER, WIRE_HEADER, WIRE_VERSION
 
@@ -246,6 +247,7 @@ class ServerConnection:
             # If it closes before it has read all, it may have said why: the body is too large, say.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, self._prefix + path, body or None, headers)
+            fault("request.sent")
             response = connection.getresponse()
             content = response.read()
             is_sound = not response.will_close
