@@ -20,6 +20,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any, cast
 
 import msgspec
@@ -27,8 +28,6 @@ import msgspec
 from kitaru.errors import KitaruUsageError
 from kitaru.model import JournalEntry, NewExecution, Write
 from kitaru.store import contract
-from kitaru.store.execution_rows import plan_to_json, spec_to_json
-from kitaru.store.expressible import expressible
 from kitaru.wire.strictness import strict_twin
 
 
@@ -126,7 +125,7 @@ _READ = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """One method of a store.
 
@@ -139,9 +138,21 @@ class Operation:
     name: str
     kind: Kind
     parameters: type[msgspec.Struct]
-    _request: msgspec.json.Decoder[Any]
-    _strict_request: msgspec.json.Decoder[Any]
-    _answer: msgspec.json.Decoder[Any]
+    _returned: Any
+
+    # Made when they are needed: a client never reads requests, and a server no answers.
+
+    @cached_property
+    def _request(self) -> msgspec.json.Decoder[Any]:
+        return msgspec.json.Decoder(self.parameters)
+
+    @cached_property
+    def _strict_request(self) -> msgspec.json.Decoder[Any]:
+        return msgspec.json.Decoder(strict_twin(self.parameters))
+
+    @cached_property
+    def _answer(self) -> msgspec.json.Decoder[Any]:
+        return msgspec.json.Decoder(self._returned)
 
     def encode_request(self, arguments: Mapping[str, object]) -> bytes:
         """Return arguments as the body of a request.
@@ -168,6 +179,9 @@ class Operation:
 
     def _encode_with_care(self, arguments: Mapping[str, object]) -> bytes:
         """Return arguments of which something cannot travel as it is, or say what it is."""
+        # Imported here: it loads what only a store in a database needs otherwise.
+        from kitaru.store.execution_rows import plan_to_json, spec_to_json
+
         for write in cast("Sequence[object]", arguments.get("writes", ())):
             if isinstance(write, Creation):
                 spec_to_json(write.write.spec)
@@ -208,6 +222,8 @@ def unwrap_writes(wrapped: Sequence[Entry | Creation]) -> list[Write]:
 
 
 def _fit(value: object) -> object:
+    from kitaru.store.expressible import expressible
+
     if isinstance(value, list):
         return [_fit(item) for item in cast("list[object]", value)]
     if isinstance(value, Entry | Creation):
@@ -242,9 +258,7 @@ def _operation(name: str, method: Callable[..., object]) -> Operation:
         name=name,
         kind=_kind_of(name),
         parameters=parameters,
-        _request=msgspec.json.Decoder(parameters),
-        _strict_request=msgspec.json.Decoder(strict_twin(parameters)),
-        _answer=msgspec.json.Decoder(hints["return"]),
+        _returned=hints["return"],
     )
 
 
