@@ -208,6 +208,25 @@ def test_error_of_one_write_is_raised_to_it_alone() -> None:
     assert commits.batches == [["a"], ["b", "c", "d"], ["b"], ["c"], ["d"]]
 
 
+def test_store_that_was_waited_for_in_vain_is_not_waited_for_by_each() -> None:
+    commits = Commits(is_open=False)
+    commits.errors["b"] = commits.errors["c"] = KitaruBackendError("out of reach")
+    writer = JournalWriter(commits, away_seconds=0.0)
+    first = in_thread(lambda: writer.write(write_of("a")))
+    commits.wait_inside()
+    others = {
+        name: write_in_thread(writer, name, place) for place, name in enumerate("bcd", start=1)
+    }
+
+    commits.open()
+
+    first.result(PATIENCE)
+    errors = [others[name].exception(PATIENCE) for name in "bcd"]
+    assert [str(error) for error in errors] == ["out of reach"] * 3
+    assert len({id(error) for error in errors}) == 3
+    assert commits.batches == [["a"], ["b", "c", "d"], ["b"]]
+
+
 def test_error_of_a_lone_write_is_raised_and_leaves_the_writer_usable() -> None:
     commits = Commits()
     commits.errors["a"] = KitaruBackendError("broken disk")

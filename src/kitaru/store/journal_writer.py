@@ -19,6 +19,7 @@ that have come meanwhile. Whoever is alone commits at once, in its own thread.
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -27,6 +28,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from kitaru.errors import KitaruBackendError
 from kitaru.model import Committed, JournalEntry, Write
 from kitaru.store.courier import Courier
 
@@ -41,6 +43,9 @@ _MAX_BYTES = 8 * 1024 * 1024
 # short for sixteen threads that share one interpreter to come back; whoever is alone never waits.
 _PATIENCE_IN_FLUSHES = 2.0
 _MAX_PATIENCE_SECONDS = 0.002
+
+# A record that cannot be kept is refused at once; a store that is away is waited for.
+_AWAY_SECONDS = 1.0
 
 
 class _Ticket:
@@ -68,10 +73,12 @@ class JournalWriter:
 
     Args:
         commit: `Store.commit` or its like. Never called by two threads at once.
+        away_seconds: What fails after this long is the store's failure, and not that of one record.
     """
 
-    def __init__(self, commit: Commit) -> None:
+    def __init__(self, commit: Commit, *, away_seconds: float = _AWAY_SECONDS) -> None:
         self._commit = commit
+        self._away_seconds = away_seconds
         self.forget()
         _writers.add(self)
 
@@ -206,11 +213,18 @@ class JournalWriter:
             self._patience = min(_PATIENCE_IN_FLUSHES * flush_seconds, _MAX_PATIENCE_SECONDS)
             return
         # One of them may be to blame: each alone, so that it fails alone.
-        for ticket in batch:
+        for number, ticket in enumerate(batch):
+            began = time.perf_counter()
             try:
                 [ticket.outcome] = self._commit([ticket.write])
             except Exception as error:  # noqa: BLE001 - see above
                 ticket.outcome = error
+                waited = time.perf_counter() - began >= self._away_seconds
+                if waited and isinstance(error, KitaruBackendError):
+                    # The store is away, and has been waited for. Each of the others would wait as long.
+                    for other in batch[number + 1 :]:
+                        other.outcome = _same(error)
+                    return
 
     def _put_back(self, tickets: list[_Ticket]) -> None:
         """Leave to the next leader what is not committed because this one was struck."""
@@ -263,6 +277,13 @@ class JournalWriter:
             self._put_back(batch[1:])
         self._tell(batch)
         self._hand_over()
+
+
+def _same(error: KitaruBackendError) -> KitaruBackendError:
+    """Return the error for somebody else: raised in two threads, one would hold the traces of both."""
+    other = copy.copy(error)
+    other.__cause__ = error.__cause__
+    return other
 
 
 def _weight(write: Write) -> int:
