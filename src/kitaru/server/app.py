@@ -161,7 +161,7 @@ def create_app(
     )
     # The last one added is the outermost.
     app.add_middleware(Door, token=settings.auth_token, time=time)
-    app.add_middleware(CountRequests, metrics=metrics)
+    app.add_middleware(CountRequests, metrics=metrics, prefix=API)
     describe_app(app)
     return app
 

@@ -204,10 +204,12 @@ class CountRequests:
     Args:
         app: What is behind it.
         metrics: Where they are counted.
+        prefix: What most paths begin with.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, prefix: str) -> None:
         self._app = app
+        self._prefix = prefix
         self._requests = metrics.requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -221,7 +223,7 @@ class CountRequests:
             if message["type"] == "http.response.start":
                 self._requests.labels(
                     scope["method"] if scope["method"] in _METHODS else "other",
-                    _route_of(scope),
+                    _route_of(scope, self._prefix),
                     message["status"],
                 ).observe(time.perf_counter() - began)
             await send(message)
@@ -232,14 +234,17 @@ class CountRequests:
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def _route_of(scope: Scope) -> str:
+def _route_of(scope: Scope, prefix: str) -> str:
     """Return a path with names for what varies: there must not be a series for each execution."""
     if "endpoint" not in scope:
         return "none"
+    path: str = scope["path"]
     route = scope.get("route")
     if route is not None:
-        return str(route.path)
-    path: str = scope["path"]
-    for name, value in scope.get("path_params", {}).items():
-        path = path.replace(f"/{value}", f"/{{{name}}}", 1)
+        # A router that is part of another knows its own part of the path.
+        is_below = path.startswith(f"{prefix}/") and not route.path.startswith(prefix)
+        return f"{prefix}{route.path}" if is_below else str(route.path)
+    for name, value in reversed(scope.get("path_params", {}).items()):
+        before, _, after = path.rpartition(f"/{value}")
+        path = f"{before}/{{{name}}}{after}"
     return path
