@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,6 +28,7 @@ from kitaru.server.problems import STATUSES, problem_of
 from kitaru.settings import Settings
 from kitaru.store.http import HttpStore
 from kitaru.store.sqlite import SQLiteStore
+from kitaru.testing import fail_at
 from kitaru.wire.problems import CLASSES, attributes_of, rebuild
 from kitaru.wire.versions import find_disagreement
 from tests.server.serving import DEADLINE_SECONDS, RunningServer, serving
@@ -263,6 +265,38 @@ def test_other_ways_to_show_a_token_are_none(guarded: RunningServer, scheme: str
 
     assert asked.status == 401
     assert asked.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_database_that_is_away_is_worth_asking_again(
+    server: RunningServer, behind: SQLiteStore
+) -> None:
+    create(behind)
+    with fail_at("commit.inside", KitaruBackendError("the database is away.")):
+        asked = ask(server, "POST", "/store/forget_workers", b'{"owners": ["a"]}', **KEYED)
+
+    assert asked.status == 503
+    assert asked.headers["Retry-After"] == "1"
+    assert (asked.problem["code"], asked.problem["detail"]) == ("backend", "the database is away.")
+
+
+def test_client_asks_again_while_the_database_is_away(store: HttpStore) -> None:
+    patient = HttpStore(store.url, others_seconds=DEADLINE_SECONDS)
+    with fail_at("commit.inside", KitaruBackendError("the database is away.")):
+        patient.forget_workers(["a"])
+    patient.close()
+
+
+def test_record_that_the_database_refuses_is_not_sent_again(store: HttpStore) -> None:
+    refused = KitaruBackendError("it contradicts another one.")
+    refused.__cause__ = sqlite3.IntegrityError("UNIQUE")
+    patient = HttpStore(store.url, others_seconds=DEADLINE_SECONDS)
+    with (
+        fail_at("commit.inside", refused) as strike,
+        pytest.raises(KitaruBackendError, match="contradicts"),
+    ):
+        patient.forget_workers(["a"])
+    patient.close()
+    assert strike.reached == 1
 
 
 def test_every_code_has_a_status_and_comes_back_as_its_class() -> None:
