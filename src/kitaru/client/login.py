@@ -20,7 +20,7 @@ from typing import Any, cast
 import msgspec
 
 from kitaru import settings
-from kitaru.errors import KitaruBackendError, KitaruUsageError
+from kitaru.errors import KitaruBackendError, KitaruNotFoundError, KitaruUsageError
 from kitaru.settings import Settings
 from kitaru.wire.connection import Patience, ServerConnection
 
@@ -77,16 +77,15 @@ def ask_server(present: Settings, *, at_a_glance: bool = False) -> ServerFacts:
             "GET", _STATUS, patience=_GLANCE if at_a_glance else _PATIENCE, what="status"
         )
         connection.raise_for_problem(answer)
-    finally:
-        connection.close()
-    try:
         said = msgspec.json.decode(answer.body, type=_Said)
-    except msgspec.MsgspecError as error:
+    except (KitaruNotFoundError, msgspec.MsgspecError) as error:
         message = (
             f"what answers at {settings.masked_url(url)!r} is no server of Kitaru's: it has no"
             f" {_STATUS!r}. Is the URL right?"
         )
         raise KitaruBackendError(message) from error
+    finally:
+        connection.close()
     return ServerFacts(url=url, version=said.version, project=said.project, store=said.store)
 
 
