@@ -64,7 +64,7 @@ class HttpBlobs:
 
     def put(self, data: bytes | memoryview) -> str:
         digest = hashlib.sha256(data).hexdigest()
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(data))}
+        headers = {"Content-Type": "application/octet-stream"}
         answer = self._server.ask(
             "PUT", _path(digest), data, headers=headers, patience=self._runs, what="keep a blob"
         )

@@ -1,7 +1,7 @@
 """A client's way to one server: requests that ride out a network that fails for a while.
 
-It uses the standard library's client: one request costs a fifth of the processor time that it would with
-`httpx`, and a checkpoint is a request.
+It speaks HTTP itself (`exchange.py`): a checkpoint is a request, and with `httpx` each would cost ten times
+the processor time.
 
 * Every request may be sent again. Whatever writes carries an `Idempotency-Key`, which stays the same.
 * Connections are kept and shared by all threads; each carries one request at a time.
@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -32,8 +32,12 @@ from kitaru._version import __version__
 from kitaru.access import NO_ACCESS, ServerAccess
 from kitaru.errors import KitaruBackendError, KitaruError, KitaruUsageError
 from kitaru.faults import fault
+from kitaru.wire.exchange import Reader, request_head, send
 from kitaru.wire.problems import PROBLEM_TYPE, rebuild
 from kitaru.wire.versions import VERSION_HEADER, WIRE_HEADER, WIRE_VERSION
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection, HTTPResponse
 
 logger = logging.getLogger(__name__)
 
@@ -99,11 +103,15 @@ class ServerConnection:
         self.url = f"{self._scheme}://{host}{port}{self._prefix}"
         self._access = access
         self._headers = {
+            "Host": f"{host}{port}",
             "Accept": f"application/json, {PROBLEM_TYPE}",
             VERSION_HEADER: __version__,
             WIRE_HEADER: str(WIRE_VERSION),
         }
         if access.auth_token is not None:
+            if not (access.auth_token.isascii() and access.auth_token.isprintable()):
+                message = "expected `auth_token` to be printable ASCII; it holds something else"
+                raise KitaruUsageError(message)
             self._headers["Authorization"] = f"Bearer {access.auth_token}"
         self._context: ssl.SSLContext | None = None
         # Since when the server has not answered, and when that was last seen; None if it has.
@@ -113,7 +121,7 @@ class ServerConnection:
 
     def forget(self) -> None:
         """Begin without connections, in a forked child: those that are open are its parent's."""
-        self._idle: deque[HTTPConnection] = deque()
+        self._idle: deque[socket.socket] = deque()
 
     def __del__(self) -> None:
         self.close()
@@ -121,8 +129,8 @@ class ServerConnection:
     def close(self) -> None:
         """Close the connections that nobody uses; the next request opens one."""
         idle, self._idle = self._idle, deque()
-        for connection in idle:
-            connection.close()
+        for sock in idle:
+            sock.close()
 
     def ask(
         self,
@@ -150,6 +158,7 @@ class ServerConnection:
             KitaruBackendError: The server could not be reached, or is out of order, all that time.
         """
         given = {**self._headers, **(headers or {})}
+        head = request_head(method, self._prefix + path, given, len(body))
         seconds = patience.try_seconds or self._access.timeout_seconds
         began = time.monotonic()
         deadline = max(began, self._outage_began(began) + patience.total_seconds)
@@ -161,13 +170,11 @@ class ServerConnection:
             retry_after = 0.0
             idle = self._take_idle()
             try:
-                connection = idle or self._connect(seconds)
-                status, found, content = self._exchange(
-                    connection, method, path, body, given, seconds
-                )
+                sock = idle or self._connect(seconds)
+                status, found, content = self._exchange(sock, method, head, body, seconds)
             except ssl.SSLCertVerificationError as error:
                 raise self._untrusted(error) from error
-            except (OSError, HTTPException) as error:
+            except OSError as error:
                 if idle is not None and not isinstance(error, TimeoutError):
                     # The server has closed it while it was idle; that says nothing about the server.
                     continue
@@ -195,10 +202,15 @@ class ServerConnection:
 
         Raises:
             OSError: The server could not be reached.
-            HTTPException: It does not speak HTTP.
+            http.client.HTTPException: It does not speak HTTP.
         """
-        connection = self._connect(try_seconds)
+        # Imported here: who watches nothing needs no client for streams, which takes 20 ms to load.
+        from http.client import HTTPConnection
+
+        connection = HTTPConnection(self._host, self._port)
+        connection.sock = self._connect(try_seconds)
         try:
+            connection.sock.settimeout(try_seconds)
             headers = {**self._headers, "Accept": "text/event-stream"}
             connection.request("GET", self._prefix + path, headers=headers)
             return connection, connection.getresponse()
@@ -233,53 +245,51 @@ class ServerConnection:
 
     def _exchange(
         self,
-        connection: HTTPConnection,
+        sock: socket.socket,
         method: str,
-        path: str,
+        head: bytes,
         body: bytes | memoryview,
-        headers: dict[str, str],
         seconds: float,
     ) -> tuple[int, dict[str, str], bytes]:
-        is_sound = False
+        reader = Reader(sock)
+        is_read = False
         try:
-            assert connection.sock is not None  # noqa: S101 - connected, or idle and not closed
-            connection.sock.settimeout(seconds)
+            sock.settimeout(seconds)
             # If it closes before it has read all, it may have said why: the body is too large, say.
             with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, self._prefix + path, body or None, headers)
+                send(sock, head, body)
             fault("request.sent")
-            response = connection.getresponse()
-            content = response.read()
-            is_sound = not response.will_close
-            found = {name.lower(): value for name, value in response.getheaders()}
-            return response.status, found, content
+            answer = reader.read(is_head=method == "HEAD")
+            is_read = True
+            return answer
         finally:
-            if is_sound and len(self._idle) < _MOST_IDLE:
-                self._idle.append(connection)
+            if is_read and reader.is_reusable and len(self._idle) < _MOST_IDLE:
+                self._idle.append(sock)
             else:
-                connection.close()
+                sock.close()
 
-    def _take_idle(self) -> HTTPConnection | None:
+    def _take_idle(self) -> socket.socket | None:
         while True:
             try:
-                connection = self._idle.pop()
+                sock = self._idle.pop()
             except IndexError:
                 return None
             # Nothing is to be read from one that is idle, except its end.
-            if connection.sock is not None and not _is_readable(connection.sock):
-                return connection
-            connection.close()
+            if not _is_readable(sock):
+                return sock
+            sock.close()
 
-    def _connect(self, seconds: float) -> HTTPConnection:
-        timeout = min(seconds, _CONNECT_SECONDS)
-        if self._scheme == "https":
-            connection: HTTPConnection = HTTPSConnection(
-                self._host, self._port, timeout=timeout, context=self._tls()
-            )
-        else:
-            connection = HTTPConnection(self._host, self._port, timeout=timeout)
-        connection.connect()
-        return connection
+    def _connect(self, seconds: float) -> socket.socket:
+        port = self._port or (443 if self._scheme == "https" else 80)
+        sock = socket.create_connection((self._host, port), min(seconds, _CONNECT_SECONDS))
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._scheme == "https":
+                sock = self._tls().wrap_socket(sock, server_hostname=self._host)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
