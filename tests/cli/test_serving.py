@@ -24,6 +24,7 @@ from kitaru.model import ExecutionStatus
 from kitaru.store import Store, open_store
 from kitaru.store.opening import forget_store
 from tests.cli.conftest import COMMAND, Kitaru
+from tests.postgres import Databases
 from tests.store.records import SECOND, claim, new_execution, park, question, timer
 
 pytestmark = pytest.mark.slow
@@ -201,6 +202,16 @@ def test_a_store_that_cannot_be_used_is_told_at_the_start(
     assert "kitaru.db" in done.err
 
 
+def test_a_database_that_was_not_prepared_is_refused_with_the_command(
+    process: Kitaru, databases: Databases
+) -> None:
+    with databases.unmigrated() as url:
+        done = process("serve", "--port", "0", KITARU_STORE_URL=url)
+
+    assert done.code == 1
+    assert "`kitaru db migrate`" in done.err
+
+
 def test_a_server_of_a_server_is_refused(process: Kitaru) -> None:
     done = process("serve", "--port", "0", KITARU_SERVER_URL="http://127.0.0.1:9", KITARU_DEBUG="")
 
@@ -355,14 +366,15 @@ def free_port() -> int:
 # --- several servers -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_two_servers_of_one_store_share_the_duties_and_repeat_none(
-    serve: Serve, tmp_path: Path
+    serve: Serve, tmp_path: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    url = settings.sqlite_url(folder / "kitaru.db")
+    url = settings.sqlite_url(tmp_path / "shared.db")
+    if kind == "postgres":
+        url = request.getfixturevalue("postgres_url")
     store = open_store(url)
-    servers = [serve(), serve()]
+    servers = [serve(KITARU_STORE_URL=url), serve(KITARU_STORE_URL=url)]
 
     lost, asleep, expired = seed(store, 60)
 

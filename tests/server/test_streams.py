@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from kitaru.server.streams import Batch, EventStream, Streams, message
 from kitaru.settings import Settings
 from kitaru.store.sqlite import SQLiteStore
 from tests.server.serving import DEADLINE_SECONDS, RunningServer, serving, wait_until
-from tests.store.records import commit_one, completed, entry, event, finish, log_line, run
+from tests.store.records import commit_one, completed, create, entry, event, finish, log_line, run
 
 API = "/api/v1/executions"
 SSE = {"Accept": "text/event-stream"}
@@ -328,3 +329,39 @@ def test_there_are_only_so_many_streams(behind: SQLiteStore) -> None:
         calls.close()
 
     asyncio.run(fill())
+
+
+def test_a_server_that_stops_finishes_what_it_has_begun(
+    behind: SQLiteStore, server_settings: Settings
+) -> None:
+    execution = create(behind)
+    stopping = HttpServer(server_settings, bind("127.0.0.1", 0))
+    stopping.start()
+    answers: list[httpx.Response] = []
+    path = f"{stopping.url}{API}/{execution.id}/cancel"
+    asking = threading.Thread(
+        target=lambda: answers.append(httpx.post(path, timeout=TIMEOUT)), daemon=True
+    )
+    writer = sqlite3.connect(behind.path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")  # whoever wants to write waits for this one
+    asking.start()
+    wait_until(lambda: stopping.under_way == 1)
+
+    ending = threading.Thread(target=stopping.stop, daemon=True)
+    ending.start()
+    wait_until(lambda: not reaches(stopping.url))
+    writer.execute("COMMIT")
+    writer.close()
+    asking.join(DEADLINE_SECONDS)
+    ending.join(DEADLINE_SECONDS)
+
+    assert [(one.status_code, one.json()["status"]) for one in answers] == [(200, "cancelled")]
+    assert not ending.is_alive()
+
+
+def reaches(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/healthz")
+    except httpx.TransportError:  # refused, or reset while it was in the queue
+        return False
+    return True

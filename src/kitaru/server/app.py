@@ -138,7 +138,7 @@ def create_app(
         version=__version__,
         lifespan=live,
         openapi_url=f"{API}/openapi.json",
-        docs_url=f"{API}/docs",
+        docs_url=None,  # its page has browsers load scripts from elsewhere
         redoc_url=None,
     )
     app.state.settings, app.state.metrics = settings, metrics

@@ -185,6 +185,11 @@ class HttpServer:
             message = f"the server could not be started: {self._failure or 'see its log'}"
             raise KitaruBackendError(message) from self._failure
 
+    @property
+    def under_way(self) -> int:
+        """How many requests it has begun and not answered."""
+        return len(self._server.server_state.tasks)
+
     def check(self) -> None:
         """Raise `KitaruBackendError` if it has ended by itself."""
         if not self._thread.is_alive():
