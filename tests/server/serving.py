@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -33,10 +34,12 @@ class RunningServer:
 
     Args:
         make_app: Makes the application, anew for each start.
+        options: More for `uvicorn.Config`, such as certificates.
     """
 
-    def __init__(self, make_app: Callable[[], FastAPI]) -> None:
+    def __init__(self, make_app: Callable[[], FastAPI], **options: Any) -> None:
         self._make_app = make_app
+        self._options = options
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.app: FastAPI | None = None
@@ -52,6 +55,7 @@ class RunningServer:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=1,
+            **self._options,
         )
         server = self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=server.run, name="test-server", daemon=True)
@@ -89,8 +93,8 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def serving(make_app: Callable[[], FastAPI]) -> Iterator[RunningServer]:
-    server = RunningServer(make_app)
+def serving(make_app: Callable[[], FastAPI], **options: Any) -> Iterator[RunningServer]:
+    server = RunningServer(make_app, **options)
     server.start()
     try:
         yield server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,6 +132,23 @@ def test_server_stops_although_somebody_watches(
     server.stop()
 
     wait_until(lambda: not watch.is_live)
+
+
+def test_listener_that_never_reads_keeps_nobody_else_from_hearing(
+    server: RunningServer, store: HttpStore, behind: TellingStore
+) -> None:
+    woken = threading.Event()
+    with socket.create_connection(("127.0.0.1", server.port)) as deaf:
+        deaf.sendall(b"GET /api/v1/changes HTTP/1.1\r\nHost: here\r\n\r\n")
+        watch = store.watch(woken.set)
+        wait_until(lambda: watch.is_live)
+        for _ in range(20):
+            woken.clear()
+            for _ in range(500):
+                behind.tell()
+            assert woken.wait(DEADLINE_SECONDS)
+
+        server.stop()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")

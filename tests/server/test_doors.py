@@ -348,6 +348,17 @@ def test_client_that_is_newer_than_the_server_is_told_to_upgrade_the_server(
     assert "Upgrade the server to 7.0 or later" in asked.problem["detail"]
 
 
+def test_store_of_a_newer_client_raises_what_the_server_says(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kitaru.wire.connection.WIRE_VERSION", 9)
+    newer = HttpStore(server.url)
+
+    with pytest.raises(KitaruFeatureNotAvailableError, match="Upgrade the server"):
+        newer.list_workers()
+    newer.close()
+
+
 def test_client_that_is_too_old_for_the_server_is_told_to_upgrade_itself() -> None:
     said = find_disagreement("2", "0.9", spoken=(3, 4)) or ""
 

@@ -36,6 +36,7 @@ from kitaru.server.routes import store as store_routes
 from kitaru.server.serving import Serving
 from kitaru.server.streams import Streams
 from kitaru.server.timekeeping import Timekeeper
+from kitaru.server.visitors import NoStrangers
 from kitaru.settings import Settings
 from kitaru.settings_rules import is_server
 from kitaru.store import open_store
@@ -72,6 +73,7 @@ def create_app(
     most_bytes: int = MOST_BYTES,
     silent_seconds: float = SILENT_SECONDS,
     attendants: Callable[[ServedStore], Sequence[Attendant]] = lambda _: (),
+    only_loopback: bool = False,
 ) -> FastAPI:
     """Return the server's application, for uvicorn or any other ASGI server.
 
@@ -83,6 +85,7 @@ def create_app(
         most_bytes: How much one request may bring, large values apart.
         silent_seconds: How long whoever sends a request may say nothing.
         attendants: Who looks after the store's executions for as long as the application lives.
+        only_loopback: Without a token, answer only who asks for it by a name of this machine.
 
     Raises:
         KitaruUsageError: The settings lead to another server.
@@ -159,6 +162,8 @@ def create_app(
         },
         silent_seconds=silent_seconds,
     )
+    if settings.auth_token is None:
+        app.add_middleware(NoStrangers, only_loopback=only_loopback)
     # The last one added is the outermost.
     app.add_middleware(Door, token=settings.auth_token, time=time)
     app.add_middleware(CountRequests, metrics=metrics, prefix=API)
@@ -168,8 +173,8 @@ def create_app(
 
 async def _keep_up(serving: Serving) -> None:
     """Follow the store's clock, and forget what no client asks for again."""
-    forgotten_at = float("-inf")
     loop = asyncio.get_running_loop()
+    forgotten_at = loop.time()
     while True:
         try:
             now = await serving.calls.run(serving.time.ask)

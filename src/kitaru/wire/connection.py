@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PASSING = frozenset({408, 502, 503, 504})
+_PASSING = frozenset({408, 429, 502, 503, 504})
 """What says that the same request may succeed in a moment: a proxy without its server, a database
 restarting."""
 
@@ -280,12 +280,13 @@ class ServerConnection:
             sock.close()
 
     def _connect(self, seconds: float) -> socket.socket:
-        port = self._port or (443 if self._scheme == "https" else 80)
+        context = self._tls() if self._scheme == "https" else None
+        port = self._port or (80 if context is None else 443)
         sock = socket.create_connection((self._host, port), min(seconds, _CONNECT_SECONDS))
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._scheme == "https":
-                sock = self._tls().wrap_socket(sock, server_hostname=self._host)
+            if context is not None:
+                sock = context.wrap_socket(sock, server_hostname=self._host)
         except BaseException:
             sock.close()
             raise
