@@ -22,6 +22,8 @@ _STATUS = {status.value: status for status in ExecutionStatus}
 
 _decode_spec = msgspec.json.Decoder(dict[str, Any]).decode
 
+INSERT_EXECUTION = "insert_execution"
+
 
 def execution_from_row(row: Row) -> ExecutionRecord:
     """Return the execution that a row describes."""

@@ -27,7 +27,7 @@ from kitaru.model import (
     Write,
 )
 from kitaru.store.database import Session
-from kitaru.store.execution_rows import created_execution, execution_to_row
+from kitaru.store.execution_rows import INSERT_EXECUTION, created_execution, execution_to_row
 from kitaru.store.executions import (
     find_execution,
     find_holder_of_key,
@@ -48,13 +48,13 @@ from kitaru.store.rows import (
 )
 from kitaru.store.waits import end_waits, record_waits, wake_unless_open
 
-_HELD = Committed(held=True)
-_HELD_AND_CANCELLED = Committed(held=True, cancel_requested=True)
-_LOST = Committed(held=False)
+HELD = Committed(held=True)
+HELD_AND_CANCELLED = Committed(held=True, cancel_requested=True)
+LOST = Committed(held=False)
 
 # How a claim may end. A release is not an outcome of the run; someone goes on with it.
 _RELEASES = frozenset({ExecutionStatus.PENDING, ExecutionStatus.WAITING})
-_ENDS = frozenset(status for status in ExecutionStatus if status.is_finished)
+ENDS = frozenset(status for status in ExecutionStatus if status.is_finished)
 
 _RECORD_CALL = "record_call"
 _RECORD_METADATA = "record_metadata"
@@ -67,8 +67,15 @@ _EVER = 0
 
 
 def is_repeatable(writes: Sequence[Write]) -> bool:
-    """Return whether committing these again changes nothing and says the same; only events would double."""
-    return not any(isinstance(write, JournalEntry) and write.events for write in writes)
+    """Return whether committing these again changes nothing and says the same.
+
+    Only events would double, and not even they if they come with the end of a claim: nothing of an entry is
+    written once its claim has ended.
+    """
+    return not any(
+        isinstance(write, JournalEntry) and write.events and write.outcome is None
+        for write in writes
+    )
 
 
 def commit(session: Session, writes: Sequence[Write]) -> list[Committed]:
@@ -83,30 +90,6 @@ def commit(session: Session, writes: Sequence[Write]) -> list[Committed]:
     if len(writes) > 1:
         fault("commit.group")
     return committed
-
-
-def is_one_call(entry: JournalEntry) -> bool:
-    """Return whether an entry holds one journal row and nothing else, as that of a usual checkpoint."""
-    return (
-        len(entry.calls) == 1
-        and entry.outcome is None
-        and not (entry.attempts or entry.artifacts or entry.metadata or entry.events or entry.waits)
-    )
-
-
-def commit_call(session: Session, entry: JournalEntry) -> Committed | None:
-    """Write an entry of one journal row in one statement that is a transaction by itself.
-
-    Returns:
-        What became of it; None if the row has an outcome already, which `commit` has to look at.
-    """
-    row = session.row("commit_call", *call_to_row(entry.exec_id, entry.calls[0]), entry.epoch)
-    if row is None:
-        return _LOST
-    cancel_requested_at, is_written = row
-    if not is_written:
-        return None
-    return _HELD if cancel_requested_at is None else _HELD_AND_CANCELLED
 
 
 def restore(session: Session, entries: Sequence[JournalEntry]) -> None:
@@ -142,7 +125,7 @@ class _Batch:
         self.add_rows(entry)
         if entry.outcome is not None:
             self._end(entry, entry.outcome, is_cancelled=fence.cancel_requested)
-            self._fences[exec_id, epoch] = _LOST
+            self._fences[exec_id, epoch] = LOST
         return fence
 
     def lock(self, writes: Sequence[Write]) -> None:
@@ -156,10 +139,10 @@ class _Batch:
 
     def _find_own_end(self, exec_id: str, epoch: int, outcome: Outcome) -> Committed:
         """Return what became of an outcome that may have been committed before, unknown to its runner."""
-        row = self._session.row("find_ended_claim", exec_id, _ended_claim(epoch, outcome))
+        row = self._session.row("find_ended_claim", exec_id, mark_of_end(epoch, outcome))
         if row is None:
-            return _LOST
-        return _HELD if row[0] is None else _HELD_AND_CANCELLED
+            return LOST
+        return HELD if row[0] is None else HELD_AND_CANCELLED
 
     def add_rows(self, entry: JournalEntry) -> None:
         exec_id = entry.exec_id
@@ -182,12 +165,16 @@ class _Batch:
 
     def _end(self, entry: JournalEntry, outcome: Outcome, *, is_cancelled: bool) -> None:
         exec_id = entry.exec_id
-        status, *columns = _outcome_columns(outcome, is_cancelled=is_cancelled)
-        ended_claim = _ended_claim(entry.epoch, outcome)
+        status, *columns = outcome_columns(outcome, is_cancelled=is_cancelled)
         self._session.run(
-            "record_outcome", status.value, *columns, ended_claim, exec_id, entry.epoch
+            "record_outcome",
+            status.value,
+            *columns,
+            mark_of_end(entry.epoch, outcome),
+            exec_id,
+            entry.epoch,
         )
-        if status in _ENDS:
+        if status in ENDS:
             end_waits(self._session, (exec_id,))
         elif status is ExecutionStatus.WAITING:
             wake_unless_open(self._session, exec_id, outcome.waits_for)
@@ -203,13 +190,13 @@ class _Batch:
                 raise KitaruNotFoundError(message)
             status, epoch, cancel_requested_at = parent
             if new.parent_epoch is not None and (status, epoch) != ("running", new.parent_epoch):
-                return _LOST
+                return LOST
             cancel_requested = cancel_requested_at is not None
         row = execution_to_row(new)
         if (
             cancel_requested
             or self._is_orphan(new)
-            or not self._session.run("insert_execution", *row)
+            or not self._session.run(INSERT_EXECUTION, *row)
         ):
             existing = _find_existing(self._session, new)
             return Committed(held=True, cancel_requested=cancel_requested, execution=existing)
@@ -248,8 +235,8 @@ class _Batch:
     def _check_fence(self, exec_id: str, epoch: int) -> Committed:
         row = self._session.row("check_fence", exec_id, epoch)
         if row is None:
-            return _LOST
-        return _HELD if row[0] is None else _HELD_AND_CANCELLED
+            return LOST
+        return HELD if row[0] is None else HELD_AND_CANCELLED
 
     def _add_calls(self, exec_id: str, calls: Sequence[CallRecord]) -> None:
         self._add(_RECORD_CALL, [call_to_row(exec_id, call) for call in calls])
@@ -262,7 +249,8 @@ class _Batch:
             gathered += rows
 
 
-def _ended_claim(epoch: int, outcome: Outcome) -> str:
+def mark_of_end(epoch: int, outcome: Outcome) -> str:
+    """Return the mark by which a runner finds out that it was itself that ended its claim."""
     return f"{epoch}:{outcome.status.value}"
 
 
@@ -282,7 +270,8 @@ def _apart(rows: list[Row], keys: int) -> Iterator[list[Row]]:
     yield part
 
 
-def _outcome_columns(outcome: Outcome, *, is_cancelled: bool) -> Row:
+def outcome_columns(outcome: Outcome, *, is_cancelled: bool) -> Row:
+    """Return the first parameters of `record_outcome`; the status is no plain text yet."""
     status, failure = outcome.status, outcome.failure
     spent_retries = 0
     if status in _RELEASES:
@@ -292,7 +281,7 @@ def _outcome_columns(outcome: Outcome, *, is_cancelled: bool) -> Row:
         elif failure is not None:
             spent_retries = 1
         failure = None
-    elif status not in _ENDS:
+    elif status not in ENDS:
         message = f"expected an outcome to end a claim, got status {status.value!r}"
         raise KitaruUsageError(message)
     result = outcome.result

@@ -29,12 +29,12 @@ from psycopg.rows import tuple_row
 from kitaru.clock import Clock, SharedClock
 from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
 from kitaru.faults import fault
-from kitaru.model import Committed, JournalEntry, Write
+from kitaru.model import Committed, Write, adopt_created
 from kitaru.retention import Space
-from kitaru.store import journal
-from kitaru.store.contract.sharing import Watch
+from kitaru.store.contract.sharing import Company, Watch
 from kitaru.store.migrations import find_differences, known_migrations
 from kitaru.store.postgres_changes import PostgresEar
+from kitaru.store.postgres_commits import Found, commit_usual, is_one_statement, kind_of
 from kitaru.store.postgres_errors import (
     is_contended,
     is_lost,
@@ -86,16 +86,31 @@ class PostgresStore(SqlStore):
         super().__init__(database)
         self._postgres = database
 
+    @property
+    def company(self) -> Company:
+        return Company.MANY_MACHINES
+
     def commit(self, writes: Sequence[Write]) -> list[Committed]:
-        if len(writes) == 1:
-            [write] = writes
-            if isinstance(write, JournalEntry) and journal.is_one_call(write):
-                committed = self._postgres.commit_statement(
-                    lambda session: journal.commit_call(session, write)
-                )
-                if committed is not None:
-                    return [committed]
-        return super().commit(writes)
+        kinds = {kind_of(write) for write in writes}
+        if None in kinds or not kinds:
+            return super().commit(writes)
+        attempts = 0
+
+        def step(session: PostgresSession) -> tuple[Found, int]:
+            nonlocal attempts
+            attempts += 1
+            return commit_usual(session, writes), attempts
+
+        if is_one_statement(writes):
+            found, tries = self._postgres.commit_statement(step)
+        else:
+            found, tries = self._postgres.write(step, is_repeatable=True)
+        rest = [write for place, write in enumerate(writes) if place not in found]
+        if not rest:
+            return [found[place] for place in range(len(writes))]
+        others = super().commit(rest)
+        left = iter(others if tries == 1 else adopt_created(rest, others))
+        return [found[place] if place in found else next(left) for place in range(len(writes))]
 
     def answer_within(self, seconds: float) -> None:
         self._postgres.limit_patience(seconds)

@@ -12,17 +12,11 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrBinaryDumper
 
+from kitaru.store.postgres_prepared import Answer, PreparedStatements
 from kitaru.store.queries import Row, Statement
 
 # Each size is a prepared statement of its own.
 _ROWS_AT_ONCE = (64, 16, 4, 1)
-
-# Our statements are some hundred, in a few sizes; the driver's 100 would push them out again and again.
-_PREPARED = 500
-
-# A statement is prepared at its third use; one that a process uses once is not worth another way to the
-# server and back.
-_PREPARE_AFTER = 2
 
 
 class PostgresSession:
@@ -33,7 +27,15 @@ class PostgresSession:
         statements: By name.
     """
 
-    __slots__ = ("_cursor", "_plain", "_statements", "connection", "generation", "is_pooled")
+    __slots__ = (
+        "_cursor",
+        "_plain",
+        "_prepared",
+        "_statements",
+        "connection",
+        "generation",
+        "is_pooled",
+    )
 
     # It does for some estimates of what a page is, which it makes without seeing the page\'s size.
     merges_in_order = False
@@ -49,8 +51,8 @@ class PostgresSession:
         # another client's of the same name.
         [(backend,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
         self.is_pooled = backend != connection.info.backend_pid
-        connection.prepare_threshold = None if self.is_pooled else _PREPARE_AFTER
-        connection.prepared_max = _PREPARED
+        self._prepared = None if self.is_pooled else PreparedStatements(connection)
+        connection.prepare_threshold = None
         # One type for all integers and one for all text, so that a statement is prepared once and not for
         # each combination of sizes, and `$1 IS NULL` has a type.
         connection.adapters.register_dumper(int, Int8BinaryDumper)
@@ -59,13 +61,14 @@ class PostgresSession:
         self._plain = connection.cursor()
 
     def rows(self, name: str, *arguments: object) -> list[Row]:
-        return self._run(name, arguments).fetchall()
+        return self._run(name, arguments).rows
 
     def row(self, name: str, *arguments: object) -> Row | None:
-        return self._run(name, arguments).fetchone()
+        rows = self._run(name, arguments).rows
+        return rows[0] if rows else None
 
     def run(self, name: str, *arguments: object) -> int:
-        return self._run(name, arguments).rowcount
+        return self._run(name, arguments).changed
 
     def run_many(self, name: str, rows: Sequence[Row]) -> int:
         statement = self._statements[name]
@@ -82,14 +85,13 @@ class PostgresSession:
             while len(rows) - start >= size:
                 chunk = rows[start : start + size]
                 text = statement.for_rows(size) or statement.text
-                self._cursor.execute(_as_query(text), tuple(chain.from_iterable(chunk)))
-                changed += self._cursor.rowcount
+                changed += self._ask(text, tuple(chain.from_iterable(chunk))).changed
                 start += size
         return changed
 
     def query(self, text: str, arguments: Sequence[object]) -> list[Row]:
         # `listing.py` writes the mark that SQLite knows; nothing else in its texts looks like it.
-        return self._cursor.execute(_as_query(text.replace("?", "%s")), tuple(arguments)).fetchall()
+        return self._ask(text.replace("?", "%s"), tuple(arguments)).rows
 
     def statement(self, name: str) -> Statement:
         return self._statements[name]
@@ -116,11 +118,20 @@ class PostgresSession:
         """Let go of the connection."""
         self.connection.close()
 
-    def _run(self, name: str, arguments: Row) -> psycopg.Cursor[Row]:
+    def _run(self, name: str, arguments: Row) -> Answer:
         statement = self._statements[name]
         if statement.arrange is not None:
             arguments = statement.arrange(arguments)
-        return self._cursor.execute(_as_query(statement.text), arguments)
+        return self._ask(statement.text, arguments)
+
+    def _ask(self, text: str, arguments: Row) -> Answer:
+        if self._prepared is not None:
+            answer = self._prepared.run(text, arguments)
+            if answer is not None:
+                return answer
+        cursor = self._cursor.execute(_as_query(text), arguments)
+        rows = cursor.fetchall() if cursor.description is not None else []
+        return Answer(rows, cursor.rowcount)
 
 
 def _as_query(text: str) -> Any:
