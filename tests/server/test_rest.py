@@ -551,3 +551,35 @@ def test_claims_commits_and_losses_are_measured(
     assert "kitaru_claim_latency_seconds_sum 2.0" in told
     assert "kitaru_leases_lost_total 1.0" in told
     assert "kitaru_executions_reaped_total 1.0" in told
+
+
+# --- browsers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_a_page_of_somewhere_else_gets_nothing_done(
+    behind: SQLiteStore, client: httpx.Client, origin: str
+) -> None:
+    execution = create(behind)
+    path = f"{API}/executions/{execution.id}/cancel"
+
+    done = client.post(path, headers={"Origin": origin})
+
+    assert problem_of(done) == (403, "auth")
+    assert behind.get_execution(execution.id).status is S.PENDING
+    own = client.post(path, headers={"Origin": str(client.base_url).rstrip("/")})
+    assert own.status_code == 200
+
+
+def test_a_name_that_was_made_to_mean_this_machine_opens_nothing(
+    server_settings: Settings, behind: SQLiteStore
+) -> None:
+    app = create_app(server_settings, store=behind, only_loopback=True)
+    with serving(lambda: app) as server, httpx.Client(base_url=server.url) as client:
+        path = f"{API}/executions"
+        hosts = ["evil.example", f"evil.example:{server.port}", "[::1", "", "192.0.2.1"]
+        refused = [client.get(path, headers={"Host": host}) for host in hosts]
+        fine = [client.get(path, headers={"Host": host}) for host in ("localhost:1", "[::1]:8422")]
+
+    assert [problem_of(one) for one in refused] == [(403, "auth")] * len(hosts)
+    assert [one.status_code for one in fine] == [200, 200]

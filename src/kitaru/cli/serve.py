@@ -22,7 +22,10 @@ def serve(
         int, Parameter(negative=(), help="Where it listens; 0 takes any that is free.")
     ] = 8422,
     insecure: Annotated[
-        bool, Parameter(negative=(), help="Let other machines in without a token.")
+        bool,
+        Parameter(
+            negative=(), help="Let in, without a token, whoever reaches it by whatever name."
+        ),
     ] = False,
 ) -> None:
     """Serve the store of the settings over HTTP until SIGTERM or Ctrl-C, and look after its executions.

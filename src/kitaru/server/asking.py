@@ -67,6 +67,7 @@ Key = Annotated[
 _SAID = {
     400: "The request cannot be read.",
     401: "The server's token is missing or wrong.",
+    403: "The request comes from a page of somewhere else.",
     404: "There is no such thing.",
     409: "It is not in a state that allows this, or its id means several.",
     413: "The request brings too much.",
@@ -81,7 +82,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the errors that a route documents: those that every route may have, and these."""
     return {
         status: {"description": _SAID[status], "model": Problem}
-        for status in sorted({400, 401, 422, 500, 503, *statuses})
+        for status in sorted({400, 401, 403, 422, 500, 503, *statuses})
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kitaru.errors import KitaruUsageError
-from kitaru.server.running import HttpServer, bind, is_loopback
+from kitaru.server.running import HttpServer, bind
+from kitaru.server.visitors import is_loopback
 from kitaru.settings import Settings
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import logging
 import socket
 import threading
@@ -23,6 +22,7 @@ from kitaru.blobs import open_blobs
 from kitaru.errors import KitaruBackendError, KitaruUsageError
 from kitaru.server.app import create_app
 from kitaru.server.serving import Serving
+from kitaru.server.visitors import is_loopback
 from kitaru.settings import Settings
 from kitaru.store import open_store
 from kitaru.store.contract import Store
@@ -39,16 +39,6 @@ _PRUNE_DELAY_SECONDS = 5.0
 _START_SECONDS = 30.0
 
 _log = logging.getLogger("kitaru.server")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, for this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_place(host: str, *, has_token: bool, insecure: bool) -> None:
@@ -141,6 +131,7 @@ class HttpServer:
         settings: Whose store.
         listener: The socket.
         attendants: Who looks after executions for as long as it runs.
+        insecure: Answer by whatever name it is asked for, though there is no token.
     """
 
     def __init__(
@@ -148,11 +139,13 @@ class HttpServer:
         settings: Settings,
         listener: socket.socket,
         *,
+        insecure: bool = False,
         attendants: Callable[[ServedStore], Sequence[Attendant]] = lambda _: (),
     ) -> None:
         self.url = url_of(listener)
         self._listener = listener
-        app = create_app(settings, attendants=attendants)
+        is_here = is_loopback(listener.getsockname()[0]) and not insecure
+        app = create_app(settings, attendants=attendants, only_loopback=is_here)
         self._server = _Uvicorn(
             uvicorn.Config(
                 app,
@@ -279,7 +272,9 @@ def serve(
     try:
         # A store that cannot be used is told now: the first use of one checks its schema.
         open_store(settings.store_url, access=settings.access).list_workers()
-        server = HttpServer(settings, listener, attendants=attendants_of(settings, stop))
+        server = HttpServer(
+            settings, listener, attendants=attendants_of(settings, stop), insecure=insecure
+        )
     except BaseException:
         listener.close()
         raise

@@ -24,10 +24,11 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from kitaru._version import __version__
-from kitaru.model import Committed, JournalEntry, Write
+from kitaru.model import Committed, Write
 from kitaru.server.refusal import Refusal
 from kitaru.server.serving import Serving
 from kitaru.store.contract.serving import BoundStore, ServedStore
+from kitaru.store.journal import is_repeatable
 from kitaru.store.operations import OPERATIONS, Kind, Operation, unwrap_writes
 from kitaru.wire.versions import KEY_HEADER
 
@@ -69,7 +70,7 @@ async def _commit(serving: Serving, key: str, body: bytes) -> bytes:
     else:
         arguments = _decode(_COMMIT, body)
     writes = unwrap_writes(arguments["writes"])
-    if any(isinstance(write, JournalEntry) and write.events for write in writes):
+    if not is_repeatable(writes):
         return await serving.calls.run(_commit_once, serving.store, key, body, writes)
     if len(writes) == 1:
         committed = [await _join(serving, writes[0])]
