@@ -31,7 +31,7 @@ from kitaru.store.sqlite import SQLiteStore
 from kitaru.testing import fail_at
 from kitaru.wire.problems import CLASSES, attributes_of, rebuild
 from kitaru.wire.versions import find_disagreement
-from tests.server.serving import DEADLINE_SECONDS, RunningServer, serving
+from tests.server.serving import DEADLINE_SECONDS, RunningServer, serving, wait_until
 from tests.store.records import NOW, create
 
 MEBIBYTE = 1024 * 1024
@@ -162,6 +162,25 @@ def test_key_that_comes_with_another_request_is_refused(
     assert asked.status == 422
     assert "another request" in asked.problem["detail"]
     assert behind.get_execution(other.id).status is ExecutionStatus.PENDING
+
+
+def test_keys_are_forgotten_after_a_while(
+    behind: SQLiteStore, server_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = create(behind), create(behind)
+    monkeypatch.setattr("kitaru.server.app._ASK_SECONDS", 0.01)
+    monkeypatch.setattr("kitaru.server.app._FORGET_SECONDS", 0.0)
+    monkeypatch.setattr("kitaru.server.app._RECEIPTS_ARE_KEPT", 0)
+
+    with serving(lambda: create_app(server_settings, store=behind)) as server:
+        ask(server, "POST", "/store/request_cancel", cancel(first.id), **KEYED)
+
+        def is_taken_as_new() -> bool:
+            asked = ask(server, "POST", "/store/request_cancel", cancel(second.id), **KEYED)
+            return asked.status == 200
+
+        wait_until(is_taken_as_new)
+    assert behind.get_execution(second.id).status is ExecutionStatus.CANCELLED
 
 
 def test_same_request_at_the_same_moment_is_done_once(
