@@ -299,7 +299,7 @@ def _until_over(call: Call, wait: WaitRecord) -> Generator[Command, Any, WaitRec
     run, parking = call.scope.run, call.scope.run.parking
     while True:
         # Watched before it is checked: whoever stops the run wakes those who are watched.
-        over = run.services.watcher.watch(run, wait.position)
+        over = run.services.watcher.watch(run, wait.position, wait.wake_at)
         run.check(waits=True)
         patience = parking.patience(wait.position)
         if patience <= 0:

@@ -1,7 +1,8 @@
 """Watches the store for answers, due timers and executions that may go on, for all runs of a process.
 
-One thread, however many runs wait; none when none does. It looks quickly while a flow's stack is kept for an
-answer, less often when only executions that have left this process may come back to it.
+One thread, however many runs wait; none when none does. It looks when the store tells of a change; where it
+does not, quickly while a flow's stack is kept for an answer, less often when only executions that have left
+this process may come back to it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kitaru.clock import MICROSECONDS
+from kitaru.engine.pace import Pace
 from kitaru.model import ExecutionStatus, WaitStatus
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ _AWAY_SECONDS = 0.25
 # What others have finished is forgotten in turns.
 _FORGET_SECONDS = 2.0
 _BROKEN_SECONDS = 2.0
+# What is due is ended at least so often, however often the store tells of other things.
+_WAKE_SECONDS = 1.0
 _BATCH = 1000  # executions that are asked for at once
 # Of executions that have left, a process remembers as many as cost it some megabytes. Beyond that the
 # oldest are left to attendants and workers.
@@ -50,27 +55,34 @@ class Watcher:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
-        self._live: dict[tuple[str, str], tuple[Run, Closed]] = {}
+        self._live: dict[tuple[str, str], tuple[Run, Closed, int | None]] = {}
         self._away: dict[str, Callable[[str], None]] = {}
         self._thread: threading.Thread | None = None
-        self._look = threading.Event()
+        self._pace = Pace(store, clock)
         self._stopped = False
         self._is_broken = False
         self._turn = 0
         self._away_due_at = float("-inf")
+        self._wake_due_at = float("-inf")
         self._forget_due_at = float("-inf")
 
-    def watch(self, run: Run, position: str) -> Closed:
-        """Return a future that is done when a run should look at its wait again."""
+    def watch(self, run: Run, position: str, wake_at: int | None = None) -> Closed:
+        """Return a future that is done when a run should look at its wait again.
+
+        Args:
+            run: Whose wait.
+            position: Where it is.
+            wake_at: When it ends by itself.
+        """
         with self._lock:
             key = (run.exec_id, position)
             is_known = key in self._live and self._live[key][0] is run
             # A new one each time: an event loop leaves a callback on each that it waits for.
             closed = Closed()
-            self._live[key] = (run, closed)
+            self._live[key] = (run, closed, wake_at)
             self._start()
         if not is_known:
-            self._look.set()
+            self._pace.hurry()
         return closed
 
     def unwatch(self, run: Run, position: str) -> None:
@@ -83,7 +95,7 @@ class Watcher:
     def wake(self, run: Run) -> None:
         """Have a run look at its waits now, because it must stop."""
         with self._lock:
-            found = [closed for owner, closed in self._live.values() if owner is run]
+            found = [closed for owner, closed, _ in self._live.values() if owner is run]
         for closed in found:
             _settle(closed)
 
@@ -107,27 +119,37 @@ class Watcher:
 
     def poke(self) -> None:
         """Look at once."""
-        self._look.set()
+        self._pace.hurry()
 
     def stop(self) -> None:
         """End the thread."""
         with self._lock:
             thread, self._thread = self._thread, None
             self._stopped = True
-        self._look.set()
+        self._pace.hurry()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
     def _start(self) -> None:
         if self._thread is None and not self._stopped:
-            self._thread = threading.Thread(target=self._watch, name="kitaru-watcher", daemon=True)
+            # Each thread has its own: a former one may still be on its way out.
+            self._pace = Pace(self._store, self._clock)
+            self._thread = threading.Thread(
+                target=self._watch, args=(self._pace,), name="kitaru-watcher", daemon=True
+            )
             self._thread.start()
 
-    def _watch(self) -> None:
+    def _watch(self, pace: Pace) -> None:
+        pace.begin()
+        try:
+            self._keep_watching(pace)
+        finally:
+            pace.end()
+
+    def _keep_watching(self, pace: Pace) -> None:
         while True:
             pause = _LIVE_SECONDS if self._live else _AWAY_SECONDS
-            self._look.wait(_BROKEN_SECONDS if self._is_broken else pause)
-            self._look.clear()
+            only_told = pace.wait(_BROKEN_SECONDS if self._is_broken else pause, self._until_due)
             with self._lock:
                 if self._thread is not threading.current_thread():
                     return
@@ -135,7 +157,7 @@ class Watcher:
                     self._thread = None
                     return
             try:
-                self.look()
+                self.look(only_told=only_told)
                 self._is_broken = False
             except Exception:
                 # The store is out of reach: whoever waits goes on waiting.
@@ -143,20 +165,35 @@ class Watcher:
                     logger.warning("waits cannot be looked at", exc_info=True)
                 self._is_broken = True
 
-    def look(self) -> None:
-        """Look once: wake what is due, tell runs whose waits are over, continue what may go on."""
-        self._store.wake_due(now=self._clock.now(), limit=_BATCH)
+    def _until_due(self) -> float:
+        """Return in how many seconds the next wait of a run here ends by itself; at least a look's pause."""
+        with self._lock:
+            moments = [moment for _, _, moment in self._live.values() if moment is not None]
+        if not moments:
+            return float("inf")
+        return max(_LIVE_SECONDS, (min(moments) - self._clock.now()) / MICROSECONDS)
+
+    def look(self, *, only_told: bool = False) -> None:
+        """Look once: wake what is due, tell runs whose waits are over, continue what may go on.
+
+        Args:
+            only_told: It is time for no other reason than that the store has told of a change.
+        """
+        now = time.monotonic()
+        if not only_told or now >= self._wake_due_at:
+            self._wake_due_at = now + _WAKE_SECONDS
+            self._store.wake_due(now=self._clock.now(), limit=_BATCH)
         with self._lock:
             live = list(self._live.items())
             has_away = bool(self._away)
-        parked = {exec_id for (exec_id, _), (run, _) in live if run.parking.is_parked}
+        parked = {exec_id for (exec_id, _), (run, *_) in live if run.parking.is_parked}
         over = self._find_over(parked, [key for key, _ in live])
-        for key, (_, closed) in live:
+        for key, (_, closed, _) in live:
             if key in over:
                 _settle(closed)
-        # However quickly a flow that stands here is looked after, those that have left can wait a moment.
-        now = time.monotonic()
-        if has_away and now >= self._away_due_at:
+        # However quickly a flow that stands here is looked after, those that have left can wait a moment,
+        # unless the store says that something has become of one.
+        if has_away and (only_told or now >= self._away_due_at):
             self._away_due_at = now + _AWAY_SECONDS * 0.9
             self._continue()
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kitaru.clock import MICROSECONDS
+from kitaru.engine.pace import Pace
 from kitaru.engine.runner import bind_inputs
 from kitaru.errors import KitaruBackendError, KitaruError
 from kitaru.fleet import NO_CODE, ClaimFilter, WorkerRecord, code_key
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How often the store is asked for work while there is room for it; it costs one small read.
+# How often the store is asked for work while there is room for it and it does not tell by itself; it costs
+# one small read.
 _POLL_SECONDS = 0.05
 # How often a worker says that it is there; whoever counts on it waits five times as long.
 _ANNOUNCE_SECONDS = 2.0
@@ -87,7 +89,7 @@ class Worker:
         self._unreturned: list[tuple[ExecutionRecord, str]] = []
         self._pauses: OrderedDict[str, _Pause] = OrderedDict()
         self._stopping = threading.Event()
-        self._woken = threading.Event()
+        self._pace = Pace(runner.store, runner.services.clock)
         self._started_at = runner.services.clock.now()
         self._announced_at = float("-inf")
         self._is_broken = False
@@ -97,7 +99,7 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more, and end once what runs has ended or was given back."""
         self._stopping.set()
-        self._woken.set()
+        self._pace.hurry()
 
     def serve(self) -> None:
         """Claim and run until `stop`; then finish what is short and give back the rest."""
@@ -107,12 +109,13 @@ class Worker:
             pause = self._turn()
             self._discovery.start()
             self._runner.attending.begin_for_good()
+            self._pace.begin()
             while not self._stopping.is_set():
-                self._woken.wait(pause)
-                self._woken.clear()
+                self._pace.wait(pause)
                 if not self._stopping.is_set():
                     self.watchdog.reset()
                     pause = self._turn()
+        self._pace.end()
         self._discovery.stop()
         self._drain()
 
@@ -136,7 +139,7 @@ class Worker:
 
     def _has_more_code(self) -> None:
         self._announced_at = float("-inf")
-        self._woken.set()
+        self._pace.hurry()
 
     def _announce(self) -> None:
         now = time.monotonic()
@@ -237,7 +240,7 @@ class Worker:
         # In the run's own thread; another run of the same execution may have begun here.
         if self._running.get(local.exec_id) is local:
             del self._running[local.exec_id]
-        self._woken.set()
+        self._pace.hurry()
 
     def _drain(self) -> None:
         """Let what is short end, give back the rest at its next boundary, and leave."""
@@ -265,5 +268,4 @@ class Worker:
             remaining = _POLL_SECONDS if deadline is None else deadline - time.monotonic()
             if remaining <= 0:
                 return
-            self._woken.wait(min(remaining, _POLL_SECONDS))
-            self._woken.clear()
+            self._pace.wait(min(remaining, _POLL_SECONDS))
