@@ -149,6 +149,9 @@ class PostgresEar:
             if self._watches or self._thread is not threading.current_thread():
                 return self._thread is not threading.current_thread()
             self._thread = None
+            if self._nudge is not None:
+                self._nudge.close()
+                self._nudge = None
             return True
 
     def _wake(self) -> None:
