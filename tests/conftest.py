@@ -13,9 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-# Under xdist the controller collects nothing, and would not hear of a hook further down.
-from tests.crash.conftest import pytest_terminal_summary as pytest_terminal_summary
-from tests.postgres import SHARED, Databases, PostgresServer
+from tests import postgres, server_process
+from tests.crash import preloaded
+from tests.postgres import Databases, PostgresServer
+
+# Under xdist the controller collects nothing, and would not hear of hooks further down.
+from tests.reporting import pytest_itemcollected as pytest_itemcollected
+from tests.reporting import pytest_terminal_summary as pytest_terminal_summary
+from tests.stores import Places
 
 # Done at import, because modules under test may be imported before any fixture runs.
 # `KITARU_TEST_*` is not for Kitaru but for its tests (which database to use).
@@ -35,7 +40,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GRACE_SECONDS = 5.0  # a thread that has done its work still needs a moment to end
-_SERVANTS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", SHARED)
+_SERVANTS = (
+    "multiprocessing.resource_tracker",
+    "multiprocessing.forkserver",
+    postgres.SHARED,
+    server_process.SHARED,
+    preloaded.COMMAND,
+)
 
 
 @pytest.fixture
@@ -48,15 +59,22 @@ def config_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
+def places(request: pytest.FixtureRequest) -> Places:
+    """Return where to get empty stores of every kind from; `databases` ends what belongs to it."""
+    return Places(lambda: request.getfixturevalue("databases"))
+
+
+@pytest.fixture(scope="session")
+def databases(places: Places) -> Iterator[Databases]:
     """Return where to get databases from, on a server that is there for all tests of this process."""
     given = os.environ.get("KITARU_TEST_POSTGRES_URL")
     server = None
     if not given:
-        server = PostgresServer(prefix=SHARED)
+        server = PostgresServer(prefix=postgres.SHARED)
         server.start()
     found = Databases(given or (server.url("postgres") if server else ""))
     yield found
+    places.close()
     found.remove()
     if server is not None:
         server.remove()

@@ -202,6 +202,11 @@ class Databases:
                 connection.execute(_EMPTY)
             self._idle.append(name)
 
+    def clear(self, url: str) -> None:
+        """Delete all rows of a database, past whoever is connected to it."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(_EMPTY)
+
     @contextlib.contextmanager
     def unmigrated(self) -> Iterator[str]:
         """Give the URL of a database without any table."""

@@ -1,4 +1,4 @@
-"""End what tests have started, and tell at the end what the sweep has survived."""
+"""Every test here has cases of every kind of store that it is for; what tests have started ends with them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,28 @@ from collections.abc import Iterator
 
 import pytest
 
-from kitaru.faults import FAULT_POINTS
+from tests.crash.sweep import Cases, preloaded
+from tests.stores import KINDS, Places
 
-_told = pytest.StashKey[bool]()
+
+@pytest.fixture(params=KINDS)
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Return the kind of store of this test's cases."""
+    return request.param
+
+
+@pytest.fixture
+def cases(store_kind: str, places: Places) -> Iterator[Cases]:
+    """Return what makes cases, one after the other."""
+    made = Cases(places, store_kind)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _preloaded() -> Iterator[None]:
+    yield
+    preloaded.close()
 
 
 @pytest.fixture
@@ -21,24 +40,3 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
         if process.poll() is None:
             process.kill()
         process.communicate()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    # Properties travel with the reports, so this counts the same when other processes ran the tests.
-    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    kills = [
-        value for report in reports for name, value in report.user_properties if name == "kill"
-    ]
-    # A conftest above may register this hook too, for when other processes do the collecting.
-    if not kills or terminalreporter.config.stash.get(_told, False):
-        return
-    terminalreporter.config.stash[_told] = True
-    scenarios = {scenario for scenario, _ in kills}
-    points = {point for _, point in kills if point in FAULT_POINTS}
-    is_whole = not any("tests/crash/" in report.nodeid for report in reports if report.failed)
-    terminalreporter.write_line(
-        f"crash sweep: {len(scenarios)} scenarios x {len(points)} points = {len(kills)} kills,"
-        f" {'all recovered' if is_whole else 'but not all recovered'}",
-        green=is_whole,
-        red=not is_whole,
-    )

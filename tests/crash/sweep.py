@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,17 +31,18 @@ from kitaru.model import (
     WaitRecord,
     WaitStatus,
 )
-from kitaru.settings_rules import file_url, sqlite_url
 from kitaru.store import open_store
 from kitaru.store.contract import Store
+from tests.crash.preloaded import Preloaded
 from tests.crash.scenarios.kit import rows_of
+from tests.stores import FILE, Place, Places
 
 T = TypeVar("T")
 
 FOLDER = Path(__file__).parent / "scenarios"
 HELPERS = {
     *("kit", "person", "continue_all", "gated", "deadly", "unwaited", "questions", "answer"),
-    *("archive", "tidy", "churn"),
+    *("archive", "tidy", "churn", "migrate"),
 }
 SCENARIOS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in HELPERS)
 CONTINUE = "continue_all"
@@ -48,12 +51,28 @@ KILLED = -signal.SIGKILL
 PATIENCE_SECONDS = 60  # for a process that should take half a second, on a machine that is busy
 
 
+# What is measured is measured from its start.
+_IS_MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ or "COVERAGE_PROCESS_START" in os.environ
+
+preloaded = Preloaded()
+"""Runs scripts that are only waited for; `conftest.py` ends it."""
+
+
 @dataclass(frozen=True)
 class Case:
-    """A folder with the store, the blobs and the effects of one scenario's run."""
+    """A folder with the effects of one scenario's run, and a place for its executions.
+
+    Attributes:
+        given: The place; None for files in the folder.
+    """
 
     folder: Path
     scenario: str
+    given: Place | None = None
+
+    @property
+    def place(self) -> Place:
+        return self.given or Place.in_folder(self.folder)
 
     def script(self, name: str | None = None) -> Path:
         return FOLDER / f"{name or self.scenario}.py"
@@ -63,6 +82,7 @@ class Case:
             **os.environ,
             "KITARU_CONFIG_PATH": str(self.folder),
             "CRASH_DIR": str(self.folder),
+            **self.place.environment(),
             **more,
         }
 
@@ -75,6 +95,17 @@ class Case:
     ) -> Ended:
         """Run the scenario, or another script on the same store, to its end or its death."""
         more = {} if at is None else {"CRASH_AT": f"{at[0]}:{at[1]}"}
+        if not _IS_MEASURED:
+            file = self.folder / "output"
+            file.unlink(missing_ok=True)
+            pid, status = preloaded.run(
+                self.script(name),
+                arguments,
+                folder=self.folder,
+                environment=self.environment(**more),
+                output=file,
+            )
+            return Ended(pid, status, file.read_text())
         process = self.start(self.script(name), *arguments, **more)
         try:
             output, errors = process.communicate(timeout=PATIENCE_SECONDS)
@@ -131,14 +162,14 @@ class Case:
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        store = open_store(sqlite_url(self.folder / "kitaru.db"))
+        store = open_store(self.place.store_url)
         try:
             yield store
         finally:
             store.close()
 
     def blobs(self) -> BlobStore:
-        return open_blobs(file_url(self.folder / "blobs"))
+        return open_blobs(self.place.artifact_store)
 
     def state(self) -> State:
         with self.store() as store:
@@ -159,6 +190,32 @@ class Case:
             value = None if execution.result is None else values.load(execution.result)
             results.setdefault(execution.flow, []).append(value)
         return results
+
+
+class Cases:
+    """Makes cases of one kind of store, one after the other: a place is emptied for the next.
+
+    Args:
+        places: Where empty places come from.
+        kind: Of the store.
+    """
+
+    def __init__(self, places: Places, kind: str) -> None:
+        self._places = places
+        self.kind = kind
+        self._stack = contextlib.ExitStack()
+
+    def new(self, folder: Path, scenario: str) -> Case:
+        """Return a case in which nothing is. Files stay; otherwise the case before is over by that."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.close()
+        return Case(
+            folder, scenario, self._stack.enter_context(self._places.empty(self.kind, folder))
+        )
+
+    def close(self) -> None:
+        """Give the place back."""
+        self._stack.close()
 
 
 @dataclass(frozen=True)
@@ -242,6 +299,11 @@ class Clean:
             return found[len(found) // 2 :][:1]
         return found if visits > 4 else sorted({*found[:1], *found[-1:]})
 
+    def strike_of(self, point: str, chooser: str) -> list[int]:
+        """Return one of the visits to strike at, always the same for one `chooser`."""
+        found = self.strikes(point)
+        return found and [found[zlib.crc32(chooser.encode()) % len(found)]]
+
 
 def check_unharmed(case: Case, clean: Clean, before: Sequence[tuple[State, int]]) -> None:
     """Assert everything that was promised to a case that was killed and recovered.
@@ -273,9 +335,10 @@ def check_unharmed(case: Case, clean: Clean, before: Sequence[tuple[State, int]]
     check_answers(case, [then for then, _ in before])
     again = state.questions() - clean.questions
     assert not again, f"asked under several ids: {again}"
-    for line in case.lines("origin"):
-        found = rows_of(case.folder / "kitaru.db", line["exec_id"])
-        assert found == line["rows"], "the replayed execution has changed"
+    with case.store() as store:
+        for line in case.lines("origin"):
+            found = rows_of(store, line["exec_id"])
+            assert found == line["rows"], "the replayed execution has changed"
     check_files(case)
 
 
@@ -349,12 +412,13 @@ def check_answers(case: Case, before: Sequence[State]) -> None:
 
 def check_files(case: Case) -> None:
     """Assert that the store and the blobs are whole."""
-    connection = sqlite3.connect(case.folder / "kitaru.db")
-    try:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    finally:
-        connection.close()
+    if case.place.kind == FILE:
+        connection = sqlite3.connect(case.folder / "kitaru.db")
+        try:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        finally:
+            connection.close()
     blobs = case.blobs()
     with case.store() as store:
         assert store.verify() == []

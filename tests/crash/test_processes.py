@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from kitaru.model import ExecutionStatus
-from tests.crash.sweep import CONTINUE, KILLED, PATIENCE_SECONDS, Case, end
+from tests.crash.sweep import CONTINUE, KILLED, PATIENCE_SECONDS, Case, Cases, end
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def gated(tmp_path: Path) -> Case:
-    return Case(tmp_path, "gated")
+def gated(cases: Cases, tmp_path: Path) -> Case:
+    return cases.new(tmp_path, "gated")
 
 
 def _killed_in_the_middle(case: Case) -> None:
@@ -78,8 +78,10 @@ def test_runner_stopped_past_its_lease_cannot_write_when_it_goes_on(
     assert third[0].pid != stopped.pid
 
 
-def test_execution_that_kills_every_runner_is_failed_with_the_reason(tmp_path: Path) -> None:
-    case = Case(tmp_path, "deadly")
+def test_execution_that_kills_every_runner_is_failed_with_the_reason(
+    cases: Cases, tmp_path: Path
+) -> None:
+    case = cases.new(tmp_path, "deadly")
     assert case.run().status == KILLED
     for _ in range(2):
         assert case.run(CONTINUE).status == KILLED
@@ -148,9 +150,9 @@ def test_second_interrupt_ends_the_process_with_130(
 
 
 def test_script_that_ends_without_waiting_finishes_its_runs(
-    tmp_path: Path, processes: list[subprocess.Popen[str]]
+    cases: Cases, tmp_path: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
-    case = Case(tmp_path, "unwaited")
+    case = cases.new(tmp_path, "unwaited")
     process = case.start(case.script())
     processes.append(process)
     case.wait_for_line("last line")

@@ -1,4 +1,8 @@
-"""Prunings, backups and restorings that die anywhere harm nothing; prunings beside runs neither."""
+"""Prunings, backups and restorings that die anywhere harm nothing; prunings beside runs neither.
+
+Each strike is at a copy of one folder, so these are on files. `tests/store/test_pruning.py` has the steps of
+a pruning on every kind of store, each of which is one transaction.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import pytest
 
 from kitaru.model import ExecutionFilter
 from tests.crash.sweep import KILLED, Case, State, check_files, end, strikes
+from tests.stores import FILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -89,7 +94,7 @@ def test_pruning_killed_at_any_fault_point_leaves_whole_executions_and_goes_on_t
         assert _blobs(case) == blobs
         assert not list((case.folder / "blobs").rglob("*.unwanted"))
         check_files(case)
-        record_property("kill", ("tidy", at[0]))
+        record_property("kill", (FILE, "tidy", at[0]))
 
 
 def test_backup_killed_at_any_fault_point_leaves_none_or_a_whole_one(
@@ -111,7 +116,7 @@ def test_backup_killed_at_any_fault_point_leaves_none_or_a_whole_one(
         _run(case, "restore", str(folder))
         assert case.state() == before
         check_files(case)
-        record_property("kill", ("tidy", at[0]))
+        record_property("kill", (FILE, "tidy", at[0]))
     assert origin.state() == before
 
 
@@ -133,7 +138,7 @@ def test_restoring_killed_at_any_fault_point_changes_nothing_or_everything(
         _run(case, "restore", str(tmp_path / "backup"))
         assert case.state() == backed_up
         check_files(case)
-        record_property("kill", ("tidy", at[0]))
+        record_property("kill", (FILE, "tidy", at[0]))
 
 
 def test_pruning_beside_runs_never_takes_a_value_that_something_names(

@@ -1,8 +1,9 @@
 """The test that the product stands on: die anywhere, recover, and lose or repeat nothing.
 
-Every scenario is killed with SIGKILL at every fault point that it comes by, most often the first time, in
-the middle and the last time, and continued by another process. Which points a scenario comes by is counted,
-not listed.
+Every scenario is killed with SIGKILL at every fault point that it comes by, and continued by another process:
+on files most often the first time, in the middle and the last time; on the other kinds of store at one of
+these, so that all of it takes minutes. `KITARU_TEST_SWEEP=full` has them all struck everywhere. Which points
+a scenario comes by is counted, not listed.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from tests.crash.sweep import (
     PATIENCE_SECONDS,
     SCENARIOS,
     Case,
+    Cases,
     Clean,
     Ended,
     State,
     check_unharmed,
 )
+from tests.postgres import Databases
+from tests.stores import FILE, HTTP, POSTGRES, Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -41,10 +45,11 @@ NOTHING = State([], {}, {}, {})
 # Whether several threads meet in one commit is decided by their timing, even where it is all but certain.
 BY_CHANCE = {"commit.group"}
 TRIES = 6
+IS_FULL = os.environ.get("KITARU_TEST_SWEEP") == "full"
 
 
-@pytest.fixture(scope="session")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Cleans:
+@pytest.fixture
+def clean(store_kind: str, cases: Cases, tmp_path_factory: pytest.TempPathFactory) -> Cleans:
     """Return how a scenario goes undisturbed; found out once for all test processes."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -52,38 +57,34 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Cleans:
 
     @functools.cache
     def find(scenario: str) -> Clean:
-        kept = folder / f"clean-{scenario}"
-        with (folder / f"clean-{scenario}.lock").open("w") as lock:
+        name = f"{store_kind}-{scenario}"
+        kept = folder / f"clean-{name}"
+        with (folder / f"clean-{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not kept.exists():
-                found = _play_undisturbed(scenario, folder / f"undisturbed-{scenario}")
+                found = _play_undisturbed(cases, scenario, folder / f"undisturbed-{name}")
                 kept.write_bytes(pickle.dumps(found))
         return pickle.loads(kept.read_bytes())
 
     return find
 
 
-def _play_undisturbed(scenario: str, folder: Path) -> Clean:
-    case = _case(folder / "clean", scenario)
+def _play_undisturbed(cases: Cases, scenario: str, folder: Path) -> Clean:
+    case = cases.new(folder / "clean", scenario)
     ended = case.run()
     assert ended.status == 0, ended.output
+    visits, results, questions = case.visits(ended), case.results(), case.state().questions()
     effects = collections.Counter(effect.identity for effect in case.effects())
-    recovered = _case(folder / "recovered", scenario)
-    middle = (case.visits(ended)["call.after_body"] + 1) // 2
-    died = recovered.run(at=("call.after_body", middle))
+    recovered = cases.new(folder / "recovered", scenario)
+    died = recovered.run(at=("call.after_body", (visits["call.after_body"] + 1) // 2))
     assert died.status == KILLED, died.output
     return Clean(
-        visits=case.visits(ended),
-        results=case.results(),
+        visits=visits,
+        results=results,
         effects=effects,
-        questions=case.state().questions(),
+        questions=questions,
         recovery_visits=recovered.visits(_recover(recovered)),
     )
-
-
-def _case(folder: Path, scenario: str) -> Case:
-    folder.mkdir(parents=True)
-    return Case(folder, scenario)
 
 
 def _recover(case: Case) -> Ended:
@@ -92,10 +93,10 @@ def _recover(case: Case) -> Ended:
     return ended
 
 
-def _kill(folder: Path, scenario: str, point: str, occurrence: int) -> Case | None:
+def _kill(cases: Cases, folder: Path, scenario: str, point: str, occurrence: int) -> Case | None:
     """Return a case whose process died at a point; None if chance never led it there."""
     for number in range(TRIES):
-        case = _case(folder / f"{point}-{occurrence}-{number}", scenario)
+        case = cases.new(folder / f"{point}-{occurrence}-{number}", scenario)
         ended = case.run(at=(point, max(1, occurrence - number)))
         if ended.status == KILLED:
             return case
@@ -110,7 +111,12 @@ def _then(case: Case, point: str) -> tuple[State, int]:
     return state, len(case.effects())
 
 
-# What has happened by then is the same whatever comes after it, so that some scenarios stand for all.
+def _visits_to_strike(cases: Cases, scenario: str, point: str, expected: Clean) -> list[int]:
+    if cases.kind == FILE or IS_FULL:
+        return expected.strikes(point)
+    return expected.strike_of(point, f"{cases.kind} {scenario} {point}")
+
+
 BEFORE_ANYTHING = {point for point in FAULT_POINTS if point.startswith("migration.")} | {
     "execution.before_create"
 }
@@ -119,7 +125,7 @@ BEGINNERS = {"sequential", "gather", "child_flow", "asks"}
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_run_killed_at_any_fault_point_is_recovered_without_loss_or_repetition(
-    scenario: str, clean: Cleans, tmp_path: Path, record_property: Record
+    scenario: str, clean: Cleans, cases: Cases, tmp_path: Path, record_property: Record
 ) -> None:
     expected = clean(scenario)
     failures: list[str] = []
@@ -127,9 +133,9 @@ def test_run_killed_at_any_fault_point_is_recovered_without_loss_or_repetition(
     for point in FAULT_POINTS:
         if point in BEFORE_ANYTHING and scenario not in BEGINNERS:
             continue
-        for occurrence in expected.strikes(point):
+        for occurrence in _visits_to_strike(cases, scenario, point, expected):
             try:
-                case = _kill(tmp_path, scenario, point, occurrence)
+                case = _kill(cases, tmp_path, scenario, point, occurrence)
                 if case is None:
                     assert point in BY_CHANCE, "not reached, although it was without a kill"
                     continue
@@ -139,14 +145,14 @@ def test_run_killed_at_any_fault_point_is_recovered_without_loss_or_repetition(
             except AssertionError as error:
                 failures.append(f"{point} #{occurrence}: {error}")
             else:
-                record_property("kill", (scenario, point))
+                record_property("kill", (cases.kind, scenario, point))
 
     assert not failures, "\n".join(failures)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_recovery_killed_at_any_of_its_own_fault_points_is_itself_recovered(
-    scenario: str, clean: Cleans, tmp_path: Path, record_property: Record
+    scenario: str, clean: Cleans, cases: Cases, tmp_path: Path, record_property: Record
 ) -> None:
     expected = clean(scenario)
     middle = (expected.visits["call.after_body"] + 1) // 2
@@ -154,7 +160,7 @@ def test_recovery_killed_at_any_of_its_own_fault_points_is_itself_recovered(
     assert len(points) == 3
 
     for point in points:
-        case = _kill(tmp_path / point, scenario, "call.after_body", middle)
+        case = _kill(cases, tmp_path / point, scenario, "call.after_body", middle)
         assert case is not None
         before = [_then(case, point)]
         died = case.run(CONTINUE, at=(point, 1))
@@ -162,39 +168,40 @@ def test_recovery_killed_at_any_of_its_own_fault_points_is_itself_recovered(
         before.append(_then(case, point))
         _recover(case)
         check_unharmed(case, expected, before)
-        record_property("kill", (scenario, "call.after_body"))
-        record_property("kill", (scenario, point))
+        record_property("kill", (cases.kind, scenario, "call.after_body"))
+        record_property("kill", (cases.kind, scenario, point))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_run_killed_and_then_killed_in_two_recoveries_in_a_row_is_recovered(
-    scenario: str, clean: Cleans, tmp_path: Path, record_property: Record
+    scenario: str, clean: Cleans, cases: Cases, tmp_path: Path, record_property: Record
 ) -> None:
     expected = clean(scenario)
-    case = _kill(tmp_path, scenario, "call.before_body", 1)
+    case = _kill(cases, tmp_path, scenario, "call.before_body", 1)
     assert case is not None
     before = [_then(case, "call.before_body")]
 
-    for point in ("call.before_commit", "commit.inside"):
-        # The first commit of a recovery is the reaping, the second the claim.
-        died = case.run(CONTINUE, at=(point, 3 if point == "commit.inside" else 1))
+    # The first commit of a recovery is the reaping, the second the claim. A server has commits to itself.
+    third = ("call.after_commit", 1) if cases.kind == HTTP else ("commit.inside", 3)
+    for point, occurrence in (("call.before_commit", 1), third):
+        died = case.run(CONTINUE, at=(point, occurrence))
         assert died.status == KILLED, died.output
         before.append(_then(case, point))
-        record_property("kill", (scenario, point))
+        record_property("kill", (cases.kind, scenario, point))
     _recover(case)
 
     check_unharmed(case, expected, before)
-    record_property("kill", (scenario, "call.before_body"))
+    record_property("kill", (cases.kind, scenario, "call.before_body"))
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_run_killed_at_a_random_moment_is_recovered(
-    seed: int, clean: Cleans, tmp_path: Path, record_property: Record
+    seed: int, clean: Cleans, cases: Cases, tmp_path: Path, record_property: Record
 ) -> None:
     chance = random.Random(seed)
     scenario = chance.choice(SCENARIOS)
     expected = clean(scenario)
-    case = _case(tmp_path / "case", scenario)
+    case = cases.new(tmp_path / "case", scenario)
 
     process = case.start(case.script())
     try:
@@ -206,28 +213,82 @@ def test_run_killed_at_a_random_moment_is_recovered(
     _recover(case)
 
     check_unharmed(case, expected, before)
-    record_property("kill", (scenario, "at random"))
+    record_property("kill", (cases.kind, scenario, "at random"))
 
 
-def test_every_fault_point_is_reached_by_some_scenario(clean: Cleans, tmp_path: Path) -> None:
+# A server's commits are killed with the server (`test_outages.py`), Postgres is backed up with its own means.
+_BACKUP = {point for point in FAULT_POINTS if point.startswith(("backup.", "restore."))}
+_MIGRATION = {point for point in FAULT_POINTS if point.startswith("migration.")}
+NOT_IN_A_RUNNER = {
+    FILE: set[str](),
+    POSTGRES: _BACKUP,
+    HTTP: {
+        *_BACKUP,
+        *_MIGRATION,
+        *("commit.inside", "commit.group", "prune.inside", "blob.aside", "blob.after_delete"),
+    },
+}
+
+
+def test_every_fault_point_is_reached_by_some_scenario(
+    store_kind: str, clean: Cleans, cases: Cases, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     reached: set[str] = set()
-    here, there = _case(tmp_path / "here", "archive"), _case(tmp_path / "there", "archive")
-    for case, what in ((here, "make"), (here, "export"), (there, "import")):
-        ended = case.run(arguments=[what, str(tmp_path / "file")])
+    file, backup = str(tmp_path / "file"), str(tmp_path / "backup")
+
+    def visit(case: Case, *arguments: str) -> None:
+        ended = case.run(arguments=arguments)
         assert ended.status == 0, ended.output
-        reached |= set(case.visits(ended))
-    tidy, backup = _case(tmp_path / "tidy", "tidy"), str(tmp_path / "backup")
+        reached.update(case.visits(ended))
+
+    here = cases.new(tmp_path / "here", "archive")
+    visit(here, "make", file)
+    visit(here, "export", file)
+    visit(cases.new(tmp_path / "there", "archive"), "import", file)
+    tidy = cases.new(tmp_path / "tidy", "tidy")
     assert tidy.run(arguments=["make"]).status == 0
-    for file in (tidy.folder / "blobs").rglob("*"):
-        os.utime(file, (0, 0))  # what was put just now is not collected
-    for arguments in (["prune"], ["backup", backup], ["restore", backup]):
-        ended = tidy.run(arguments=arguments)
-        assert ended.status == 0, ended.output
-        reached |= set(tidy.visits(ended))
+    for blob in (tidy.folder / "blobs").rglob("*"):
+        os.utime(blob, (0, 0))  # what was put just now is not collected
+    visit(tidy, "prune")
+    if store_kind == FILE:
+        visit(tidy, "backup", backup)
+        visit(tidy, "restore", backup)
+    if store_kind == POSTGRES:
+        databases: Databases = request.getfixturevalue("databases")
+        with databases.unmigrated() as url:
+            visit(_to_be_migrated(tmp_path / "migrate", url))
     for scenario in SCENARIOS:
         reached |= set(clean(scenario).visits) | set(clean(scenario).recovery_visits)
 
-    assert reached == set(FAULT_POINTS)
+    assert reached == set(FAULT_POINTS) - NOT_IN_A_RUNNER[store_kind]
+
+
+def _to_be_migrated(folder: Path, url: str) -> Case:
+    folder.mkdir(parents=True)
+    artifacts = Place.in_folder(folder).artifact_store
+    return Case(folder, "migrate", Place(kind=POSTGRES, store_url=url, artifact_store=artifacts))
+
+
+@pytest.mark.parametrize("point", sorted(_MIGRATION))
+@pytest.mark.parametrize("occurrence", [1, 2, 4])
+def test_migration_of_a_database_that_was_killed_is_finished_by_the_next(
+    point: str,
+    occurrence: int,
+    databases: Databases,
+    tmp_path: Path,
+    record_property: Record,
+) -> None:
+    with databases.unmigrated() as url:
+        case = _to_be_migrated(tmp_path / "case", url)
+        died = case.run(at=(point, occurrence))
+        assert died.status == KILLED, died.output
+
+        ended = case.run()
+
+        assert ended.status == 0, ended.output
+        with case.store() as store:
+            assert store.verify() == []
+    record_property("kill", (POSTGRES, "migrate", point))
 
 
 @pytest.mark.parametrize(
@@ -238,9 +299,9 @@ def test_every_fault_point_is_reached_by_some_scenario(clean: Cleans, tmp_path: 
     ],
 )
 def test_replay_that_nobody_kills_runs_what_it_was_planned_to_run(
-    scenario: str, again: list[str], tmp_path: Path
+    scenario: str, again: list[str], cases: Cases, tmp_path: Path
 ) -> None:
-    case = _case(tmp_path / "case", scenario)
+    case = cases.new(tmp_path / "case", scenario)
 
     ended = case.run()
 
@@ -254,10 +315,10 @@ def test_replay_that_nobody_kills_runs_what_it_was_planned_to_run(
     "point", ["execution.after_create", "call.after_body", "call.after_commit"]
 )
 def test_script_that_is_simply_started_again_finishes_its_run_under_the_same_key(
-    point: str, clean: Cleans, tmp_path: Path, record_property: Record
+    point: str, clean: Cleans, cases: Cases, tmp_path: Path, record_property: Record
 ) -> None:
     expected = clean("idempotent")
-    case = _kill(tmp_path, "idempotent", point, 1)
+    case = _kill(cases, tmp_path, "idempotent", point, 1)
     assert case is not None
     before = [_then(case, point)]
 
@@ -266,4 +327,4 @@ def test_script_that_is_simply_started_again_finishes_its_run_under_the_same_key
     assert ended.status == 0, ended.output
     assert len({line["exec_id"] for line in case.lines("accepted")}) == 1
     check_unharmed(case, expected, before)
-    record_property("kill", ("idempotent", point))
+    record_property("kill", (cases.kind, "idempotent", point))

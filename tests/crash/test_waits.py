@@ -22,6 +22,7 @@ from tests.crash.sweep import (
     KILLED,
     PATIENCE_SECONDS,
     Case,
+    Cases,
     State,
     check_answers,
     check_files,
@@ -35,10 +36,10 @@ Processes = list[subprocess.Popen[str]]
 
 
 @pytest.fixture
-def case(tmp_path: Path) -> Case:
+def case(cases: Cases, tmp_path: Path) -> Case:
     """Return a case whose recovery goes on until nothing is left, and answers nothing itself."""
     (tmp_path / "answers").write_text("{}")
-    return Case(tmp_path, "questions")
+    return cases.new(tmp_path, "questions")
 
 
 def _open_wait(store: Store) -> WaitRecord | None:

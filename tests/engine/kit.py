@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from kitaru import settings
 from kitaru.authoring.flow import Flow
@@ -25,6 +26,7 @@ from kitaru.model import (
     WaitStatus,
 )
 from kitaru.store.contract import Store
+from kitaru.testing import fail_at
 from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
 from kitaru.worker.runners import local_runner
 
@@ -117,6 +119,13 @@ def events(handle: FlowHandle[Any], kind: str = "divergence") -> list[EventRecor
 
 def execution(handle: FlowHandle[Any]) -> ExecutionRecord:
     return store().get_execution(handle.exec_id)
+
+
+def fail_to_write(error: BaseException, *, occurrence: int = 1, times: int = 1) -> None:
+    """Have this process's writes to its store fail, from the given one on, whatever kind of store it is."""
+    has_database = urlsplit(settings.current().store_url).scheme in {"sqlite", "postgresql"}
+    point = "commit.inside" if has_database else "request.before_send"
+    fail_at(point, error, occurrence=occurrence, times=times)
 
 
 def join(thread: threading.Thread) -> None:

@@ -10,6 +10,8 @@ from kitaru.model import CallKind, CallRecord, CallStatus, StoredValue
 
 ONE, TWO, THREE = b"1", b"2", b"3"
 
+pytestmark = pytest.mark.only_kinds("sqlite", reason="a journal in memory has no store")
+
 
 def record(
     position: str,

@@ -17,8 +17,8 @@ from kitaru.engine.owner import Owner, current_owner
 from kitaru.engine.pool import Pool
 from kitaru.errors import LeaseLost
 from kitaru.model import CallStatus, ExecutionStatus
-from kitaru.testing import FakeClock, fail_at
-from tests.engine.kit import PATIENCE_SECONDS, calls, execution, leave, runner
+from kitaru.testing import FakeClock
+from tests.engine.kit import PATIENCE_SECONDS, calls, execution, fail_to_write, leave, runner
 
 
 def test_owner_is_read_back_from_how_leases_name_it() -> None:
@@ -119,7 +119,7 @@ def test_runner_that_cannot_ask_whether_it_holds_its_lease_leaves_it_recoverable
     assert local is not None
     clock.advance(7)
     # The first commit is the call's, the others ask for the next call whether the lease still holds.
-    fail_at("commit.inside", KitaruBackendError("the disk is full."), occurrence=2, times=2)
+    fail_to_write(KitaruBackendError("the disk is full."), occurrence=2, times=2)
     gate.set()
 
     leave(handle)
@@ -136,7 +136,7 @@ def test_runner_whose_renewal_fails_asks_as_its_records_do(clock: FakeClock) -> 
     handle = steps.run()
     assert started.wait(PATIENCE_SECONDS)
     clock.advance(7)
-    fail_at("commit.inside", KitaruBackendError("out of reach."), occurrence=2)
+    fail_to_write(KitaruBackendError("out of reach."), occurrence=2)
     gate.set()
 
     assert handle.wait() == 3
@@ -212,7 +212,7 @@ def test_row_for_watching_that_cannot_be_written_harms_nobody(clock: FakeClock) 
     local = runner().find(handle.exec_id)
     assert local is not None
     clock.advance(1)
-    fail_at("commit.inside", KitaruBackendError("the disk is full."))
+    fail_to_write(KitaruBackendError("the disk is full."))
 
     with pytest.raises(KitaruBackendError):
         runner()._flusher.show([local.run])

@@ -14,7 +14,16 @@ from kitaru.engine.owner import current_owner
 from kitaru.errors import LeaseLost
 from kitaru.model import Claim, ExecutionStatus
 from kitaru.testing import fail_at
-from tests.engine.kit import PATIENCE_SECONDS, calls, execution, go_on, leave, runner, store
+from tests.engine.kit import (
+    PATIENCE_SECONDS,
+    calls,
+    execution,
+    fail_to_write,
+    go_on,
+    leave,
+    runner,
+    store,
+)
 
 
 def broken() -> KitaruBackendError:
@@ -38,7 +47,7 @@ def test_run_whose_store_breaks_stays_recoverable(occurrence: int) -> None:
         except Exception as error:
             raise ValueError("what users make of it") from error
 
-    fail_at("commit.inside", broken(), occurrence=occurrence)
+    fail_to_write(broken(), occurrence=occurrence)
     handle = steps.run()
 
     with pytest.raises(KitaruBackendError, match="disk is full"):
@@ -88,7 +97,7 @@ def test_async_run_whose_store_breaks_stays_recoverable() -> None:
     async def steps() -> int:
         return sum(await asyncio.gather(step(1), step(2))) + await step(3)
 
-    fail_at("commit.inside", broken(), occurrence=3)
+    fail_to_write(broken(), occurrence=3)
     handle = steps.run()
 
     with pytest.raises(KitaruBackendError, match="disk is full"):
@@ -106,7 +115,7 @@ def test_store_that_refuses_the_first_commit_refuses_the_run() -> None:
         return 1
 
     steps.run().wait()
-    fail_at("commit.inside", broken())
+    fail_to_write(broken())
 
     with pytest.raises(KitaruBackendError, match="disk is full"):
         steps.run()
@@ -122,7 +131,7 @@ def test_runner_that_nobody_waits_for_tells_how_to_continue(
     def steps() -> None:
         step()
 
-    fail_at("commit.inside", broken(), occurrence=2)
+    fail_to_write(broken(), occurrence=2)
     handle = steps.run()
     exec_id = handle.exec_id
     leave(handle)

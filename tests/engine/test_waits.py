@@ -894,7 +894,7 @@ def test_stack_that_slept_through_someone_elses_claim_is_dropped() -> None:
     local = runner().find(handle.exec_id)
     assert local is not None
     # As if this process had been stopped: it sees neither the answer nor what others make of it.
-    looks, runner().services.watcher.look = runner().services.watcher.look, lambda: None
+    looks, runner().services.watcher.look = runner().services.watcher.look, lambda **_: None
     answer(handle, "1", "first")
     taken = runner().services.leases.take(handle.exec_id)
     assert taken is not None

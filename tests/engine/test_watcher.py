@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+import kitaru
+from kitaru import flow
+from kitaru.authoring.flow import Flow
 from kitaru.clock import to_datetime
 from kitaru.engine import watcher as watching
 from kitaru.engine.watcher import Watcher
 from kitaru.model import ExecutionStatus, Outcome
 from kitaru.store import Store, open_store
 from kitaru.testing import FakeClock
+from tests.engine.kit import answer
 from tests.store.records import NOW, commit_one, create, entry, run, timer
+from tests.stores import Place
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite://{tmp_path}/kitaru.db")
+def store(own_place: Place) -> Iterator[Store]:
+    opened = open_store(own_place.store_url)
     yield opened
     opened.close()
 
@@ -93,3 +97,29 @@ def test_executions_that_are_over_are_forgotten(store: Store, watcher: Watcher) 
     watcher.look()
 
     assert not watcher.expects(exec_id)
+
+
+@flow
+def approval() -> str:
+    return kitaru.wait(schema=str, timeout=600)
+
+
+@flow
+def approval_of_days() -> str:
+    return kitaru.wait(schema=str, timeout=0)
+
+
+@pytest.mark.only_kinds(
+    "postgres", "http", reason="files tell nobody of changes, and are looked at"
+)
+@pytest.mark.parametrize("asking", [approval, approval_of_days])
+def test_answer_is_heard_of_by_who_would_not_look_for_minutes(
+    asking: Flow[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_LIVE_SECONDS", 600.0)
+    monkeypatch.setattr(watching, "_AWAY_SECONDS", 600.0)
+    handle = asking.run()
+
+    answer(handle, "yes")
+
+    assert handle.wait() == "yes"

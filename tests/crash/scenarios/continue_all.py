@@ -17,12 +17,12 @@ from kitaru.worker import recover, wait_for
 _PATIENCE_SECONDS = 50
 
 
-def go_on(**options: str) -> None:
+def go_on(on_divergence: str | None = None) -> None:
     """Recover again and again what answers have made pending, until nothing is left."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     continued: set[str] = set()
     while True:
-        for execution in recover(**options):
+        for execution in recover(on_divergence=on_divergence):
             kit.append("continued", {"exec_id": execution.id})
             continued.add(execution.id)
         if not person.is_needed():
@@ -39,7 +39,6 @@ if __name__ == "__main__":
     if "CRASH_TOGETHER" in os.environ:
         kit.append("ready", {})
         kit.pause("go")
-    options = {"on_divergence": sys.argv[1]} if len(sys.argv) > 1 else {}
     with person.in_time() as clock, person.at_work(clock):
-        go_on(**options)
+        go_on(*sys.argv[1:])
     kit.disarm()

@@ -11,17 +11,18 @@ import collections
 import hashlib
 import json
 import os
-import sqlite3
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import kitaru
-from kitaru import faults, logs
+from kitaru import faults, logs, settings
 from kitaru.engine import feed
 from kitaru.engine.context import current_call
+from kitaru.store.contract import Store
 from kitaru.testing import kill_at
+from kitaru.worker.runners import local_runner
 
 _visits: collections.Counter[str] = collections.Counter()
 
@@ -119,25 +120,19 @@ def aplay(flow: Any, *args: Any, **kwargs: Any) -> None:
     disarm()
 
 
-def rows_of(file: Path, exec_id: str) -> str:
-    """Return a hash over all that a store has of an execution, whatever the tables are called."""
-    digest = hashlib.sha256()
-    connection = sqlite3.connect(file)
-    try:
-        tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"
-        )
-        for (table,) in tables.fetchall():
-            columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-            key = "id" if table == "execution" else "execution_id"
-            if key in columns:
-                query = f"SELECT * FROM {table} WHERE {key} = ?"
-                digest.update(
-                    repr(sorted(map(repr, connection.execute(query, [exec_id])))).encode()
-                )
-    finally:
-        connection.close()
-    return digest.hexdigest()
+def rows_of(store: Store, exec_id: str) -> str:
+    """Return a hash over all that a store has of an execution."""
+    everything = (
+        store.get_execution(exec_id),
+        store.list_calls(exec_id),
+        store.list_attempts(exec_id),
+        store.list_artifacts(exec_id),
+        store.list_metadata(exec_id),
+        store.list_waits(exec_id),
+        store.list_logs(exec_id),
+        store.list_events(exec_id),
+    )
+    return hashlib.sha256(repr(everything).encode()).hexdigest()
 
 
 def replay(flow: Any, **what: Any) -> None:
@@ -146,8 +141,8 @@ def replay(flow: Any, **what: Any) -> None:
     origin.wait()
     assert logs.flush()
     assert feed.flush(20.0)
-    file = folder() / "kitaru.db"
-    append("origin", {"exec_id": origin.exec_id, "rows": rows_of(file, origin.exec_id)})
+    store = local_runner(settings.current()).store
+    append("origin", {"exec_id": origin.exec_id, "rows": rows_of(store, origin.exec_id)})
     arm()
     handle = flow.replay(origin.exec_id, **what)
     append("accepted", {"exec_id": handle.exec_id})
