@@ -13,6 +13,7 @@ from benchmarks.measures import (
     growth,
     pages,
     recovery,
+    server,
     start_up,
     waiting,
 )
@@ -29,6 +30,7 @@ MEASURES: dict[str, Measure] = {
     "p4-postgres": fan_out.measure_on_postgres,
     "p5": recovery.measure,
     "p6": start_up.measure,
+    "p7": server.measure,
     "p8": answers.measure,
     "p9": fail_over.measure,
     "p10": pages.measure,

@@ -27,6 +27,15 @@ def in_new_store(directory: str, operation: Operation) -> Operation:
     return do
 
 
+def sequences(count: int) -> float:
+    """Make `count` calls in each of `WIDTH` executions at once; return the seconds for each call."""
+    began = time.perf_counter()
+    handles = [flows.sequence.run(count) for _ in range(WIDTH)]
+    for handle in handles:
+        handle.wait()
+    return (time.perf_counter() - began) / (count * WIDTH)
+
+
 def operations(directory: str) -> dict[str, Operation]:
     grown: dict[int, kitaru.FlowHandle[None]] = {}
 
@@ -66,6 +75,7 @@ def operations(directory: str) -> dict[str, Operation]:
         "first_fan_out": in_new_store(directory, fan_out),
         "async_sequence": lambda count: flows.async_sequence.run(count).wait() / count,
         "executions": executions,
+        "sequences": sequences,
         "fan_out": fan_out,
         "async_fan_out": lambda count: flows.async_fan_out.run(count, WIDTH).wait() / count,
         "claims": claims,
