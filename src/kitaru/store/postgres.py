@@ -34,7 +34,7 @@ from kitaru.retention import Space
 from kitaru.store.contract.sharing import Company, Watch
 from kitaru.store.migrations import find_differences, known_migrations
 from kitaru.store.postgres_changes import PostgresEar
-from kitaru.store.postgres_commits import Found, commit_usual, is_one_statement, kind_of
+from kitaru.store.postgres_commits import Found, commit_usual, find_usual
 from kitaru.store.postgres_errors import (
     is_contended,
     is_lost,
@@ -91,17 +91,17 @@ class PostgresStore(SqlStore):
         return Company.MANY_MACHINES
 
     def commit(self, writes: Sequence[Write]) -> list[Committed]:
-        kinds = {kind_of(write) for write in writes}
-        if None in kinds or not kinds:
+        usual = find_usual(writes)
+        if usual is None:
             return super().commit(writes)
         attempts = 0
 
         def step(session: PostgresSession) -> tuple[Found, int]:
             nonlocal attempts
             attempts += 1
-            return commit_usual(session, writes), attempts
+            return commit_usual(session, usual), attempts
 
-        if is_one_statement(writes):
+        if usual.are_one_statement:
             found, tries = self._postgres.commit_statement(step)
         else:
             found, tries = self._postgres.write(step, is_repeatable=True)

@@ -8,7 +8,7 @@ what `journal.py` does. Whatever is not usual, or turns out not to be, they leav
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
+from dataclasses import dataclass
 
 import msgspec
 
@@ -31,57 +31,83 @@ Found = Mapping[int, Committed]
 """What became of writes, by their place; those that are missing are left to `journal.commit`."""
 
 
-class Usual(Enum):
-    """What a write consists of, if that is usual; in the order in which they are written."""
+@dataclass(frozen=True, slots=True)
+class UsualWrites:
+    """Writes that are all usual, by their places, in the order in which they are written.
 
-    CALL = "one journal row"
-    END = "the end of an execution"
-    CREATION = "an execution without a parent or a record"
+    Attributes:
+        calls: One journal row each.
+        ends: Ends of executions.
+        creations: Executions without a parent or a record.
+        others: How many there are that come after the end of their claim, which `journal.commit` will find.
+    """
+
+    calls: Mapping[int, JournalEntry]
+    ends: Mapping[int, JournalEntry]
+    creations: Mapping[int, NewExecution]
+    others: int
+
+    @property
+    def are_one_statement(self) -> bool:
+        """Whether they need no transaction around them."""
+        if self.creations:
+            return len(self.creations) == 1 and not (self.calls or self.ends)
+        return not (self.calls and self.ends)
+
+    def __len__(self) -> int:
+        return len(self.calls) + len(self.ends) + len(self.creations) + self.others
 
 
-def kind_of(write: Write) -> Usual | None:
-    """Return what a write consists of; None if it is not usual."""
-    if isinstance(write, NewExecution):
-        is_usual = write.parent_id is None and write.origin_id is None and not write.calls
-        return Usual.CREATION if is_usual else None
-    if write.attempts or write.artifacts or write.metadata or write.waits:
-        return None
-    outcome = write.outcome
-    if outcome is None:
-        return Usual.CALL if len(write.calls) == 1 and not write.events else None
-    is_usual = outcome.status in ENDS and not write.calls and not outcome.reopen
-    return Usual.END if is_usual else None
+def find_usual(writes: Sequence[Write]) -> UsualWrites | None:
+    """Return writes by what they consist of; None if one of them is not usual."""
+    calls: dict[int, JournalEntry] = {}
+    ends: dict[int, JournalEntry] = {}
+    creations: dict[int, NewExecution] = {}
+    ended: set[str] = set()
+    others = 0
+    for place, write in enumerate(writes):
+        if isinstance(write, NewExecution):
+            if write.parent_id is not None or write.origin_id is not None or write.calls:
+                return None
+            creations[place] = write
+        elif write.attempts or write.artifacts or write.metadata or write.waits:
+            return None
+        elif write.exec_id in ended:
+            others += 1
+        elif _is_call(write):
+            calls[place] = write
+        elif _is_end(write):
+            ended.add(write.exec_id)
+            ends[place] = write
+        else:
+            return None
+    return UsualWrites(calls, ends, creations, others)
 
 
-def is_one_statement(writes: Sequence[Write]) -> bool:
-    """Return whether writes that are all usual are one statement, and so need no transaction around them."""
-    kinds = {kind_of(write) for write in writes}
-    return len(kinds) == 1 and (len(writes) == 1 or Usual.CREATION not in kinds)
+def _is_call(entry: JournalEntry) -> bool:
+    return entry.outcome is None and len(entry.calls) == 1 and not entry.events
 
 
-def commit_usual(session: Session, writes: Sequence[Write]) -> Found:
-    """Write what is usual, kind by kind; one statement, and a transaction by itself, if it is of one kind.
+def _is_end(entry: JournalEntry) -> bool:
+    outcome = entry.outcome
+    return outcome is not None and outcome.status in ENDS and not entry.calls and not outcome.reopen
+
+
+def commit_usual(session: Session, writes: UsualWrites) -> Found:
+    """Write what is usual, kind by kind; a transaction by itself if it is one statement.
 
     It may be done again if nobody knows whether it was committed: a row or an end that is there already is
     left to `journal.commit`, which says of it what was said the first time.
     """
-    by_kind: dict[Usual, dict[int, Write]] = {kind: {} for kind in Usual}
-    ended: set[str] = set()
-    for place, write in enumerate(writes):
-        kind = kind_of(write)
-        if isinstance(write, JournalEntry):
-            if write.exec_id in ended:
-                continue  # its claim is over by then, which `journal.commit` will find
-            if kind is Usual.END:
-                ended.add(write.exec_id)
-        if kind is not None:
-            by_kind[kind][place] = write
     if len(writes) > 1:
         fault("commit.group")
     found: dict[int, Committed] = {}
-    for kind, some in by_kind.items():
-        if some:
-            found |= _DO[kind](session, some)
+    if writes.calls:
+        found |= _commit_calls(session, writes.calls)
+    if writes.ends:
+        found |= _commit_ends(session, writes.ends)
+    if writes.creations:
+        found |= _create(session, writes.creations)
     return found
 
 
@@ -98,15 +124,13 @@ def commit_call(session: Session, entry: JournalEntry) -> Committed | None:
     return _held(cancel_requested_at) if is_written else None
 
 
-def _commit_calls(session: Session, entries: Mapping[int, Write]) -> Found:
+def _commit_calls(session: Session, entries: Mapping[int, JournalEntry]) -> Found:
     if len(entries) == 1:
         [(place, entry)] = entries.items()
-        assert isinstance(entry, JournalEntry)  # noqa: S101 - for the type checker; `kind_of` has looked
         committed = commit_call(session, entry)
         return {} if committed is None else {place: committed}
     arguments: dict[tuple[str, str], tuple[int, tuple[object, ...]]] = {}
     for place, entry in entries.items():
-        assert isinstance(entry, JournalEntry)  # noqa: S101 - as above
         call = entry.calls[0]
         # A statement may not write a row twice. The later one is left over.
         arguments.setdefault(
@@ -125,12 +149,11 @@ def _commit_calls(session: Session, entries: Mapping[int, Write]) -> Found:
     return found
 
 
-def _commit_ends(session: Session, entries: Mapping[int, Write]) -> Found:
+def _commit_ends(session: Session, entries: Mapping[int, JournalEntry]) -> Found:
     places: dict[str, int] = {}
     arguments: list[tuple[object, ...]] = []
     for place, entry in entries.items():
-        assert isinstance(entry, JournalEntry)  # noqa: S101 - for the type checker; `kind_of` has looked
-        assert entry.outcome is not None  # noqa: S101 - as above
+        assert entry.outcome is not None  # noqa: S101 - for the type checker; `_is_end` has looked
         places[entry.exec_id] = place
         status, *columns = outcome_columns(entry.outcome, is_cancelled=False)
         codec, data, digest, size, failure, reason, _, _, ended_at, _ = columns
@@ -145,16 +168,12 @@ def _commit_ends(session: Session, entries: Mapping[int, Write]) -> Found:
     return {places[exec_id]: _held(cancel_requested_at) for exec_id, cancel_requested_at in rows}
 
 
-def _create(session: Session, news: Mapping[int, Write]) -> Found:
+def _create(session: Session, news: Mapping[int, NewExecution]) -> Found:
     found: dict[int, Committed] = {}
     for place, new in news.items():
-        assert isinstance(new, NewExecution)  # noqa: S101 - for the type checker; `kind_of` has looked
         if session.run(INSERT_EXECUTION, *execution_to_row(new)):
             found[place] = Committed(held=True, execution=created_execution(new), created=True)
     return found
-
-
-_DO = {Usual.CALL: _commit_calls, Usual.END: _commit_ends, Usual.CREATION: _create}
 
 
 def _held(cancel_requested_at: int | None) -> Committed:
