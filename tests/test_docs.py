@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DEPLOYMENT = sorted((ROOT / "deploy").iterdir())
 FENCE = re.compile(r"(?P<fence>`{3,})(?P<language>\w*)")
 MARKER = re.compile(r"<!-- (?P<what>notest|continue)(?:: (?P<reason>\S.*))? -->")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -192,9 +194,20 @@ def shown_commands() -> Iterator[tuple[str, list[str]]]:
             if block.language not in ("console", "bash"):
                 continue
             for line in block.text.splitlines():
-                if line.startswith("$ kitaru"):
+                if line.startswith(("$ kitaru ", "kitaru ")):
                     words = shlex.split(line.removeprefix("$ "), comments=True)
                     yield f"{block}: {line}", words[1:]
+
+
+def deployed_commands() -> Iterator[tuple[str, list[str]]]:
+    for file in DEPLOYMENT:
+        for line in file.read_text("utf-8").splitlines():
+            if line.startswith("ExecStart="):
+                program, *words = shlex.split(line.removeprefix("ExecStart="))
+                assert program.endswith("/kitaru"), line
+                yield f"{file.name}: {line}", words
+            elif line.startswith("CMD ["):
+                yield f"{file.name}: {line}", json.loads(line.removeprefix("CMD "))
 
 
 def is_command(app: App, words: list[str]) -> bool:
@@ -211,6 +224,13 @@ def test_shown_commands_exist() -> None:
     app = command_line()
 
     assert [where for where, words in shown_commands() if not is_command(app, words)] == []
+
+
+def test_commands_of_services_and_images_exist() -> None:
+    app, found = command_line(), list(deployed_commands())
+
+    assert {words[0] for _, words in found} == {"serve", "worker"}
+    assert [where for where, words in found if not is_command(app, words)] == []
 
 
 def test_every_command_is_documented() -> None:
@@ -250,7 +270,8 @@ def test_every_setting_is_documented_with_its_variable() -> None:
 def test_every_variable_in_the_documentation_exists() -> None:
     from kitaru.settings import VARIABLES
 
-    said = set(re.findall(r"\bKITARU_[A-Z_]*[A-Z]\b", everything_said()))
+    deployed = "\n".join(file.read_text("utf-8") for file in DEPLOYMENT)
+    said = set(re.findall(r"\bKITARU_[A-Z_]*[A-Z]\b", everything_said() + deployed))
 
     # What begins so is for the tests of Kitaru itself.
     ours = {name for name in said if not name.startswith("KITARU_TEST_")}
