@@ -20,12 +20,14 @@ class Relay:
         answers: Called with each piece that a server sends before it is passed on; if it returns False, the
             connection is broken instead, and the piece lost.
         requests: The same for what clients send.
+        refusals: How many connections were reset because none was to be made, or could be.
     """
 
     def __init__(self, *targets: int) -> None:
         self.targets = list(targets)
         self.answers: Callable[[bytes], bool] = lambda _: True
         self.requests: Callable[[bytes], bool] = lambda _: True
+        self.refusals = 0
         self._turn = 0
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
@@ -86,6 +88,7 @@ class Relay:
                 return
             server = None if self._is_refusing else self._connect()
             if server is None:
+                self.refusals += 1
                 _reset(client)
                 continue
             pair = (client, server)

@@ -18,7 +18,7 @@ _KIND = "store kind"
 # The parameters by which tests get a store of a kind.
 _PARAMETERS = ("store_kind", "store", "served_store")
 _KILLS = "crash (kills)"
-_ROWS = ("engine", "waits", "replay", "store conformance", _KILLS)
+_ROWS = ("engine", "waits", "replay", "store conformance", _KILLS, "outages")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -32,11 +32,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write the table, and the line of the sweep."""
-    passed = [r for r in terminalreporter.getreports("passed") if r.when == "call"]
-    failed = [
-        *terminalreporter.getreports("failed"),
-        *terminalreporter.getreports("error"),
-    ]
+    found = {
+        outcome: [
+            r for r in terminalreporter.getreports(outcome) if isinstance(r, pytest.TestReport)
+        ]
+        for outcome in ("passed", "failed", "error")
+    }
+    passed = [report for report in found["passed"] if report.when == "call"]
+    failed = found["failed"] + found["error"]
     _write_table(terminalreporter, passed, failed)
     _write_sweep(terminalreporter, [*passed, *failed])
 
@@ -84,6 +87,8 @@ def _row_of(nodeid: str) -> str | None:
             return "store conformance"
         case ("crash" | "engine", "test_waits.py"):
             return "waits"
+        case ("crash", "test_outages.py"):
+            return "outages"
         case ("crash", _):
             return _KILLS
         case ("engine", "test_replay.py"):

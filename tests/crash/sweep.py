@@ -42,7 +42,7 @@ T = TypeVar("T")
 FOLDER = Path(__file__).parent / "scenarios"
 HELPERS = {
     *("kit", "person", "continue_all", "gated", "deadly", "unwaited", "questions", "answer"),
-    *("archive", "tidy", "churn", "migrate"),
+    *("archive", "tidy", "churn", "migrate", "steady"),
 }
 SCENARIOS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in HELPERS)
 CONTINUE = "continue_all"

@@ -1,7 +1,8 @@
 """What every scenario shares: effects that outlive the process, armed faults, and the run itself.
 
 A scenario is a script. The sweep starts it as `__main__` with `CRASH_DIR` set to a folder of the case and,
-if it is to die, `CRASH_AT` set to `point:occurrence`.
+if it is to die, `CRASH_AT` set to `point:occurrence`. `CRASH_SKEW` says by how many seconds the clock of its
+machine is wrong.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from typing import Any
 
 import kitaru
 from kitaru import faults, logs, settings
+from kitaru.clock import MICROSECONDS, SystemClock
 from kitaru.engine import feed
 from kitaru.engine.context import current_call
 from kitaru.store.contract import Store
 from kitaru.testing import kill_at
 from kitaru.worker.runners import local_runner
+
+if skew := int(os.environ.get("CRASH_SKEW", "0")):
+    SystemClock.now = lambda self: time.time_ns() // 1_000 + skew * MICROSECONDS
 
 _visits: collections.Counter[str] = collections.Counter()
 
