@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -18,12 +20,22 @@ from kitaru import (
     KitaruWaitAbortedError,
     KitaruWaitValidationError,
     flow,
+    settings,
 )
 from kitaru.client import shapes
 from kitaru.model import ExecutionStatus, WaitStatus
 from kitaru.testing import FakeClock, use_clock
-from tests.engine.conftest import _own_store as _own_store
-from tests.engine.kit import asked, leave, parked
+from tests.engine.kit import asked, end_runs, leave, parked
+from tests.store import records
+
+
+@pytest.fixture(autouse=True)
+def own_store(config_dir: Path) -> Iterator[None]:
+    url = settings.current().store_url
+
+    yield
+
+    end_runs(url)
 
 
 class Review(pydantic.BaseModel):
@@ -246,3 +258,12 @@ def test_child_that_a_replay_took_over_is_named(client: KitaruClient) -> None:
     [call] = client.executions.get(replayed.exec_id).checkpoints
     assert call.child_exec_id == old.child_exec_id
     assert call.original_call_id == f"{handle.exec_id}/{old.call_id}"
+
+
+def test_open_questions_are_counted_up_to_a_number(store: Store, client: KitaruClient) -> None:
+    for _ in range(3):
+        execution = records.run(store)
+        records.park(store, records.question(execution), execution=execution)
+
+    assert client.waits.count() == 3
+    assert client.waits.count(at_most=2) == 2

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kitaru import settings
-from kitaru.testing import FakeClock, disarm, use_clock
-from kitaru.worker import runners
-from tests.engine.kit import PATIENCE_SECONDS, Interruption
+from kitaru.testing import FakeClock, use_clock
+from tests.engine.kit import Interruption, end_runs
 from tests.stores import KINDS, Place, Places
 
 
@@ -36,15 +33,7 @@ def own_place(
 
         yield place
 
-        disarm()
-        settings.forget()
-        for key, runner in list(runners._runners.items()):
-            if runner.settings.store_url == place.store_url and key[0] == os.getpid():
-                for run in runner.in_flight():
-                    run.finished.exception(PATIENCE_SECONDS)
-                runner.close()
-                runner.store.close()
-                del runners._runners[key]
+        end_runs(place.store_url)
 
 
 @pytest.fixture

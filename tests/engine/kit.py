@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,8 @@ from kitaru.model import (
     WaitStatus,
 )
 from kitaru.store.contract import Store
-from kitaru.testing import fail_at
+from kitaru.testing import disarm, fail_at
+from kitaru.worker import runners
 from kitaru.worker.local import LocalRun, LocalRunner, claim_here, retry_here
 from kitaru.worker.runners import local_runner
 
@@ -49,6 +51,19 @@ class Interruption:
             scope = current_scope.get()
             assert scope is not None
             scope.run.release()
+
+
+def end_runs(store_url: str) -> None:
+    """Wait for what runs on a store in this process, and forget who ran it."""
+    disarm()
+    settings.forget()
+    for key, found in list(runners._runners.items()):
+        if found.settings.store_url == store_url and key[0] == os.getpid():
+            for run in found.in_flight():
+                run.finished.exception(PATIENCE_SECONDS)
+            found.close()
+            found.store.close()
+            del runners._runners[key]
 
 
 def runner() -> LocalRunner:

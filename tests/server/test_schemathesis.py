@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
@@ -71,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 # No schema can tell whether a cursor is one that the server gave, or a key one that was used before.
-_BEYOND_SCHEMAS = [CHECKS.get_one("positive_data_acceptance")]
+_BEYOND_SCHEMAS: list[Any] = [CHECKS.get_one("positive_data_acceptance")]
 
 
 @pytest.mark.slow
