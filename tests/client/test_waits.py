@@ -24,6 +24,7 @@ from kitaru import (
 )
 from kitaru.client import shapes
 from kitaru.model import ExecutionStatus, WaitStatus
+from kitaru.store import Store
 from kitaru.testing import FakeClock, use_clock
 from tests.engine.kit import asked, end_runs, leave, parked
 from tests.store import records

@@ -63,8 +63,8 @@ SELECT 'x' || n, '', 'k', '1' FROM generate_series(1, 20000) AS n;
 INSERT INTO attempt (execution_id, position, number, status, started_at, ended_at, failure)
 SELECT 'x' || n, 'c#1', 1, 'failed', 1, 1, '{}' FROM generate_series(1, 20000) AS n;
 INSERT INTO artifact (
-    execution_id, id, position, attempt, name, kind, tags, attempt_failed, created_at, value_codec, value_size,
-    value_data
+    execution_id, id, position, attempt, name, kind, tags, attempt_failed, created_at, value_codec,
+    value_size, value_data
 )
 SELECT 'x' || n, 'a', '', 0, 'a', 'output', '[]', 0, 1, 'k', 1, 'x' FROM generate_series(1, 20000) AS n;
 ANALYZE;
