@@ -7,6 +7,7 @@ import queue
 import signal
 import time
 
+from benchmarks.crowd import CHECKPOINTS
 from kitaru import checkpoint, flow
 
 
@@ -42,6 +43,13 @@ async def async_sequence(count: int) -> float:
 @flow
 def one_step(i: int) -> int:
     return step(i)
+
+
+@flow
+def some_steps(i: int) -> int:
+    for _ in range(CHECKPOINTS):
+        i = step(i)
+    return i
 
 
 @flow

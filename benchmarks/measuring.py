@@ -155,6 +155,7 @@ class Bench:
         self.directory = directory
         self.runner = runner or (sys.executable, "-m", "benchmarks.standing_by")
         self.keep = (keep or directory).absolute()
+        self.databases: dict[int, str] = {}  # of `seeding_postgres.py`, by how much they hold
         self._postgres: Postgres | None = None
 
     def is_installed(self, name: str) -> bool:

@@ -23,11 +23,10 @@ from benchmarks.measuring import ROOT, Bench, clean_environment
 
 FLOWS = tuple(f"ticket_agent_{number:02}" for number in range(20))
 PROJECT = "default"
-
-_TEMPLATE_FLOW = "ticket_agent"
+TEMPLATE_FLOW = "ticket_agent"
 # Of a hundred executions; nearly all that a store keeps is over.
-_SHARES = {"completed": 92, "failed": 6, "cancelled": 1, "waiting": 1}
-_APART_MICROSECONDS = 2_500_000  # a million of them in a month
+SHARES = {"completed": 92, "failed": 6, "cancelled": 1, "waiting": 1}
+APART_MICROSECONDS = 2_500_000  # a million of them in a month
 _AT_ONCE = 5_000  # executions, in memory
 
 Row = tuple[Any, ...]
@@ -122,20 +121,20 @@ def _fill(connection: sqlite3.Connection, count: int) -> None:
     connection.execute("DELETE FROM execution")
     execution = tables[0]
     flow, code_ref, created_at = map(execution.columns.index, ("flow", "code_ref", "created_at"))
-    first = time.time_ns() // 1_000 - count * _APART_MICROSECONDS
+    first = time.time_ns() // 1_000 - count * APART_MICROSECONDS
     chance = random.Random(count)
-    drawn = [status for status, share in _SHARES.items() for _ in range(share)]
+    drawn = [status for status, share in SHARES.items() for _ in range(share)]
     for start in range(0, count, _AT_ONCE):
         rows: dict[_Table, list[list[Any]]] = {table: [] for table in tables}
         for number in range(start, min(count, start + _AT_ONCE)):
             template = templates[chance.choice(drawn)]
-            moment = first + number * _APART_MICROSECONDS
+            moment = first + number * APART_MICROSECONDS
             exec_id = _id_of(moment, chance)
             later = moment - template[0].row[created_at]
             for copies in template:
                 rows[copies.table].append(copies.new(exec_id, later))
             own, name = rows[execution][-1], chance.choice(FLOWS)
-            own[code_ref] = own[code_ref].replace(_TEMPLATE_FLOW, name)
+            own[code_ref] = own[code_ref].replace(TEMPLATE_FLOW, name)
             own[flow] = name
         connection.execute("BEGIN")
         for table, found in rows.items():
@@ -165,8 +164,8 @@ def _templates(connection: sqlite3.Connection, tables: list[_Table]) -> dict[str
             for table in tables
             for row in connection.execute(table.select, (exec_id,)).fetchall()
         ]
-    if found.keys() != _SHARES.keys():
-        raise RuntimeError(f"expected an execution of each of {list(_SHARES)}, got {list(found)}")
+    if found.keys() != SHARES.keys():
+        raise RuntimeError(f"expected an execution of each of {list(SHARES)}, got {list(found)}")
     return found
 
 

@@ -15,6 +15,7 @@ from benchmarks.measures import (
     recovery,
     server,
     start_up,
+    throughput,
     waiting,
 )
 from benchmarks.measuring import Bench, Row
@@ -32,8 +33,13 @@ MEASURES: dict[str, Measure] = {
     "p6": start_up.measure,
     "p7": server.measure,
     "p8": answers.measure,
+    "p8-postgres": answers.measure_on_postgres,
+    "p8-server": answers.measure_through_server,
     "p9": fail_over.measure,
     "p10": pages.measure,
+    "p10-postgres": pages.measure_on_postgres,
     "p11": waiting.measure,
     "growth": growth.measure,
+    "growth-postgres": growth.measure_on_postgres,
+    "throughput": throughput.measure,
 }

@@ -1,4 +1,4 @@
-"""P8: from an answer given in one process to the next line of the flow in another, with every kind of store.
+"""How soon an answer is taken up, by whoever stands and waits for it or has left; on every kind of store.
 
 The flow's process either still holds the flow's stack, or has let it go and runs the flow anew. What is
 measured begins before the answer is written and so contains its commit.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
-from benchmarks.measuring import KITARU, LIMIT, Bench, Figure, Row, Subject
+from benchmarks.measuring import KITARU, LIMIT, LIMIT_ON_POSTGRES, Bench, Figure, Row, Subject
 from benchmarks.seeding import store_of
+from benchmarks.seeding_postgres import database_of
 
 # Flat, as far as a busy machine lets that be seen.
 _FLAT = 1.25
@@ -14,6 +15,16 @@ _FLAT = 1.25
 
 def measure(bench: Bench) -> list[Row]:
     return [*_by_calls(bench), *_by_executions(bench)]
+
+
+def measure_on_postgres(bench: Bench) -> list[Row]:
+    with ExitStack() as stack:
+        raw = stack.enter_context(bench.subject(LIMIT_ON_POSTGRES, url=bench.postgres.empty()))
+        stores = {
+            count: stack.enter_context(bench.subject(KITARU, url=database_of(bench, count)))
+            for count in bench.size.stored
+        }
+        return _by_operations(bench, raw, stores, ", on Postgres")
 
 
 def _by_calls(bench: Bench) -> list[Row]:
@@ -58,16 +69,22 @@ def _by_executions(bench: Bench) -> list[Row]:
             count: stack.enter_context(bench.subject(KITARU, store_of(bench, count)))
             for count in bench.size.stored
         }
-        raw.do("commit", bench.size.calls)
-        return [
-            row
-            for operation, work, times in (
-                ("sequence", "one more checkpoint", bench.size.more),
-                ("executions", "a whole execution with one checkpoint", bench.size.executions),
-                ("claims", "claim of the only one that is pending", bench.size.executions),
-            )
-            for row in _by_stores(bench, raw, stores, operation, work, times)
-        ]
+        return _by_operations(bench, raw, stores, "")
+
+
+def _by_operations(
+    bench: Bench, raw: Subject, stores: Mapping[int, Subject], where: str
+) -> list[Row]:
+    raw.do("commit", bench.size.calls)
+    return [
+        row
+        for operation, work, times in (
+            ("sequence", "one more checkpoint", bench.size.more),
+            ("executions", "a whole execution with one checkpoint", bench.size.executions),
+            ("claims", "claim of the only one that is pending", bench.size.executions),
+        )
+        for row in _by_stores(bench, raw, stores, operation, f"{work}{where}", times)
+    ]
 
 
 def _by_stores(

@@ -1,4 +1,4 @@
-"""P10: a page of executions, with very many of them stored."""
+"""P10: a page of executions, with very many of them stored, in a file and on Postgres."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.measuring import KITARU, Bench, Figure, Row
 from benchmarks.seeding import FLOWS, PROJECT, store_of
+from benchmarks.seeding_postgres import database_of
 from kitaru.model import ExecutionFilter, ExecutionStatus
 from kitaru.settings_rules import sqlite_url
 from kitaru.store import open_store
@@ -26,28 +27,39 @@ def measure(bench: Bench) -> list[Row]:
     file = store_of(bench, count) / "kitaru.db"
     store = open_store(sqlite_url(file))
     try:
-        pages, others = _pages(store), _others(store)
-        for work in (*pages.values(), *others.values()):
-            work()
-        figures = bench.in_turn({name: _timed(work) for name, work in (pages | others).items()})
+        pages, others = _rows(bench, store, f"{count:,} stored")
         cold = [_cold(file, store) for _ in range(bench.size.rounds)]
     finally:
         store.close()
+    first = "the first of these, nothing of the file in memory"
+    return [*pages, Row(work=first, figures={KITARU: Figure(cold)}), *others]
+
+
+def measure_on_postgres(bench: Bench) -> list[Row]:
+    count = bench.size.stored[-1]
+    store = open_store(database_of(bench, count))
+    try:
+        pages, others = _rows(bench, store, f"{count:,} stored in Postgres")
+    finally:
+        store.close()
+    return [*pages, *others]
+
+
+def _rows(bench: Bench, store: Store, stored: str) -> tuple[list[Row], list[Row]]:
+    """Return the rows of what has a target, and of what is only reported."""
+    pages, others = _pages(store), _others(store)
+    for work in (*pages.values(), *others.values()):
+        work()
+    figures = bench.in_turn({name: _timed(work) for name, work in (pages | others).items()})
     return [
-        *(
-            Row(
-                number="P10",
-                work=f"{name}, {count:,} stored",
-                at_most=_AT_MOST_SECONDS,
-                figures={KITARU: figures[name]},
-            )
-            for name in pages
-        ),
         Row(
-            work="the first of these, nothing of the file in memory", figures={KITARU: Figure(cold)}
-        ),
-        *(Row(work=name, figures={KITARU: figures[name]}) for name in others),
-    ]
+            number="P10",
+            work=f"{name}, {stored}",
+            at_most=_AT_MOST_SECONDS,
+            figures={KITARU: figures[name]},
+        )
+        for name in pages
+    ], [Row(work=name, figures={KITARU: figures[name]}) for name in others]
 
 
 def _pages(store: Store) -> dict[str, Work]:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from benchmarks.crowd import CHECKPOINTS, in_threads
 from benchmarks.subjects.served import serve
 
 
@@ -35,6 +36,12 @@ def main() -> None:
     def one_step(i: int) -> int:
         return step(i)
 
+    @dbos.workflow()
+    def some_steps(i: int) -> int:
+        for _ in range(CHECKPOINTS):
+            i = step(i)
+        return i
+
     def executions(count: int) -> float:
         began = time.perf_counter()
         for i in range(count):
@@ -42,7 +49,13 @@ def main() -> None:
         return (time.perf_counter() - began) / count
 
     dbos.launch()
-    serve({"sequence": lambda count: sequence(count) / count, "executions": executions})
+    serve(
+        {
+            "sequence": lambda count: sequence(count) / count,
+            "executions": executions,
+            "crowd": lambda count: in_threads(some_steps, count),
+        }
+    )
     dbos.destroy()
 
 

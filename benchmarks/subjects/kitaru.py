@@ -10,9 +10,8 @@ import time
 import kitaru
 from benchmarks import flows
 from benchmarks.claiming import claims
+from benchmarks.crowd import WIDTH, in_threads
 from benchmarks.subjects.served import Operation, serve
-
-WIDTH = 16
 
 
 def in_new_store(directory: str, operation: Operation) -> Operation:
@@ -34,6 +33,10 @@ def sequences(count: int) -> float:
     for handle in handles:
         handle.wait()
     return (time.perf_counter() - began) / (count * WIDTH)
+
+
+def crowd(count: int) -> float:
+    return in_threads(lambda number: flows.some_steps.run(number).wait(), count)
 
 
 def operations(directory: str) -> dict[str, Operation]:
@@ -76,6 +79,7 @@ def operations(directory: str) -> dict[str, Operation]:
         "async_sequence": lambda count: flows.async_sequence.run(count).wait() / count,
         "executions": executions,
         "sequences": sequences,
+        "crowd": crowd,
         "fan_out": fan_out,
         "async_fan_out": lambda count: flows.async_fan_out.run(count, WIDTH).wait() / count,
         "claims": claims,
