@@ -10,6 +10,8 @@ from kitaru.client import ExecutionStatus, KitaruClient
 from kitaru.clock import to_datetime
 from kitaru.errors import KitaruBackendError, KitaruError
 
+_MOST_COUNTED = 10_000
+
 
 def status(*, output: OutputFormat = "text") -> None:
     """Show what is kept, and where."""
@@ -36,6 +38,10 @@ def status(*, output: OutputFormat = "text") -> None:
         print_text("\n" + snapshot("Environment", named))
 
 
+def _number(count: int, most: int | None) -> str:
+    return f"{count} or more" if count == most else str(count)
+
+
 def _connection_text(found: dict[str, Any]) -> str:
     server = found["server"]
     if server is None:
@@ -51,7 +57,10 @@ def executions_text(found: dict[str, Any]) -> str:
         return "not known"
     if found["damage"]:
         return f"damaged: {found['damage'][0]} (`kitaru db verify` tells more)"
-    counts = [f"{count} {name}" for name, count in found["executions"].items() if count]
+    most = found["counted_up_to"]
+    counts = [
+        f"{_number(count, most)} {name}" for name, count in found["executions"].items() if count
+    ]
     return ", ".join(counts) or "none"
 
 
@@ -59,6 +68,7 @@ def _waits_text(found: dict[str, Any]) -> str:
     count = found["open_waits"]
     if count is None:
         return "not known"
+    count = _number(count, found["counted_up_to"]) if count else 0
     return f"{count} (answer with `kitaru executions input --interactive`)" if count else "none"
 
 
@@ -107,15 +117,24 @@ def _workers() -> list[dict[str, Any]]:
 def _counts() -> tuple[dict[str, int], int | None, list[str]]:
     """Return how many executions there are by status, how many open waits, and what is damaged."""
     client = KitaruClient()
+    at_most = _counted_up_to()
     try:
         counts = {
-            status.value: client.executions.count(status=status) for status in ExecutionStatus
+            status.value: client.executions.count(status=status, at_most=at_most)
+            for status in ExecutionStatus
         }
-        return counts, len(client.waits.list()), []
+        return counts, client.waits.count(at_most=at_most), []
     except KitaruBackendError:
-        if damage := client.upkeep.verify():
+        # What many share is not damaged because it cannot be reached, and looking at all of it takes long.
+        if at_most is None and (damage := client.upkeep.verify()):
             return {}, None, damage
         raise
+
+
+def _counted_up_to() -> int | None:
+    """Return where counting stops: what a team has kept is not counted one by one."""
+    is_own = _kind_of(settings.current().store_url) == "embedded store"
+    return None if is_own else _MOST_COUNTED
 
 
 def _kind_of(store_url: str) -> str:
@@ -159,6 +178,7 @@ def status_shape() -> dict[str, Any]:
         "active_project": current.project,
         "active_stack": current.stack,
         "executions": counts,
+        "counted_up_to": _counted_up_to(),
         "open_waits": open_waits,
         "attendant": _attendant(),
         "workers": workers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 from kitaru import schemas
@@ -51,15 +52,23 @@ class Waits:
             raise KitaruUsageError(message)
         return list(self._open())
 
+    def count(self, *, at_most: int | None = None) -> int:
+        """Return how many questions of the project's executions are open; counting stops at `at_most`."""
+        return sum(1 for _ in islice(self._records(), at_most))
+
     def _open(self) -> Iterator[PendingWait]:
-        store, project = self._connection.store, self._connection.settings.project
+        store = self._connection.store
         flows: dict[str, str] = {}
+        for wait in self._records():
+            if wait.exec_id not in flows:
+                flows[wait.exec_id] = store.get_execution(wait.exec_id).flow
+            yield pending_wait_of(wait, flows[wait.exec_id])
+
+    def _records(self) -> Iterator[WaitRecord]:
+        store, project = self._connection.store, self._connection.settings.project
         after: tuple[int, str, str] | None = None
         while page := store.list_open_waits(project, limit=_PAGE, after=after):
-            for wait in page:
-                if wait.exec_id not in flows:
-                    flows[wait.exec_id] = store.get_execution(wait.exec_id).flow
-                yield pending_wait_of(wait, flows[wait.exec_id])
+            yield from page
             last = page[-1]
             after = (last.created_at, last.exec_id, last.position)
 
