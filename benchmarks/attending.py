@@ -15,17 +15,21 @@ _SETTLE_SECONDS = 3.0  # until it has come up and looked at everything once
 
 
 @contextmanager
-def attending(directory: Path, *command: str) -> Generator[subprocess.Popen[bytes]]:
+def attending(
+    directory: Path, *command: str, store_url: str | None = None
+) -> Generator[subprocess.Popen[bytes]]:
     """Run `kitaru COMMAND` on the store in a folder inside this block.
 
     Args:
         directory: The folder.
         command: `up`, or `worker` and its modules.
+        store_url: Another store.
     """
+    named = {} if store_url is None else {"KITARU_STORE_URL": store_url}
     process = subprocess.Popen(
         [sys.executable, "-m", "kitaru", *command],
         cwd=ROOT,
-        env=clean_environment(KITARU_CONFIG_PATH=str(directory)),
+        env=clean_environment(KITARU_CONFIG_PATH=str(directory), **named),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

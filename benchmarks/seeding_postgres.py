@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ FROM (
         number,
         moment,
         hash,
-        statuses[1 + mod(hash, 100)] AS status,
+        statuses[1 + mod(hash, cardinality(statuses))] AS status,
         lpad(to_hex(moment / 1000), 12, '0') || md5(number::TEXT) AS digits
     FROM (
         SELECT
@@ -85,15 +85,29 @@ def seed(url: str, count: int, directory: Path) -> None:
         stderr=subprocess.PIPE,
         check=True,
     )
+    multiply(url, count, SHARES, FLOWS)
+
+
+def multiply(url: str, count: int, shares: Mapping[str, int], flows: Sequence[str]) -> None:
+    """Put `count` copies of a database's executions in their place.
+
+    Args:
+        url: The database; it has one execution of each of these states.
+        count: How many.
+        shares: How many of some are in which state.
+        flows: Whose they are to be, in turn.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
         for setting in ("synchronous_commit = off", "session_replication_role = replica"):
             connection.execute(f"SET {setting}".encode())
-        _fill(connection, count)
+        _fill(connection, count, shares, flows)
         connection.execute("VACUUM (ANALYZE)")
         connection.execute("CHECKPOINT")
 
 
-def _fill(connection: Connection, count: int) -> None:
+def _fill(
+    connection: Connection, count: int, shares: Mapping[str, int], flows: Sequence[str]
+) -> None:
     real = [row[0] for row in connection.execute("SELECT id FROM execution").fetchall()]
     columns = _columns(connection)
     connection.execute(
@@ -102,8 +116,8 @@ def _fill(connection: Connection, count: int) -> None:
             "first": time.time_ns() // 1_000 - count * APART_MICROSECONDS,
             "apart": APART_MICROSECONDS,
             "count": count,
-            "flows": list(FLOWS),
-            "statuses": [status for status, share in SHARES.items() for _ in range(share)],
+            "flows": list(flows),
+            "statuses": [status for status, share in shares.items() for _ in range(share)],
         },
     )
     connection.execute("CREATE INDEX ON plan (number)")

@@ -17,6 +17,7 @@ from benchmarks.measures import (
     start_up,
     throughput,
     waiting,
+    waiting_behind_server,
 )
 from benchmarks.measuring import Bench, Row
 
@@ -39,6 +40,7 @@ MEASURES: dict[str, Measure] = {
     "p10": pages.measure,
     "p10-postgres": pages.measure_on_postgres,
     "p11": waiting.measure,
+    "p11-server": waiting_behind_server.measure,
     "growth": growth.measure,
     "growth-postgres": growth.measure_on_postgres,
     "throughput": throughput.measure,

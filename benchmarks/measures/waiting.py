@@ -28,10 +28,10 @@ from kitaru.store.contract import Store
 _MAKERS = 2
 _AT_ONCE = 16  # executions that a maker has in flight
 _PAGE = 100
-_MOST_BYTES = 200 * 1024**2  # what P11 gives an attendant
+MOST_BYTES = 200 * 1024**2  # what P11 gives an attendant
 _AT_MOST_SECONDS = 0.05
-_ANSWERS = 5
-_WAITING = ExecutionFilter(project=PROJECT, status=ExecutionStatus.WAITING)
+ANSWERS = 5
+WAITING = ExecutionFilter(project=PROJECT, status=ExecutionStatus.WAITING)
 _PATIENCE_SECONDS = 30.0  # what goes on no sooner counts as this
 
 
@@ -60,19 +60,19 @@ def measure(bench: Bench) -> list[Row]:
     try:
         with ExitStack() as stack:
             each = bench.size.waiting // _MAKERS
-            makers = [stack.enter_context(_maker(directory, each, lines)) for _ in range(_MAKERS)]
-            told = [_told(maker) for maker in makers]
+            makers = [stack.enter_context(maker_of(directory, each, lines)) for _ in range(_MAKERS)]
+            told = [told_by(maker) for maker in makers]
             rest = at_rest(
                 makers[0].pid, bench, f"a process that {each:,} waiting executions have left"
             )
-            pages = _pages(bench, store)
+            pages = pages_of(bench, store)
             present = [
-                _answered_here(store, wait, lines)
-                for wait in _some_waits(store, min(_ANSWERS, bench.size.rounds))
+                answered_here(store, wait, lines)
+                for wait in some_waits(store, min(ANSWERS, bench.size.rounds))
             ]
         gone = [
             _answered_by_command(store, lines, directory)
-            for _ in range(min(_ANSWERS, bench.size.rounds))
+            for _ in range(min(ANSWERS, bench.size.rounds))
         ]
         rest += _attended(directory, bench, store, lines)
     finally:
@@ -111,11 +111,11 @@ def _attended(directory: Path, bench: Bench, store: Store, lines: Path) -> Itera
         "a worker": ["worker", "benchmarks.asking"],
     }.items():
         with attending(directory, *command) as process:
-            bound = _MOST_BYTES if command[0] == "up" else None
+            bound = MOST_BYTES if command[0] == "up" else None
             yield from at_rest(process.pid, bench, f"{who} {beside}", most_bytes=bound)
             answers = [
-                _answered_here(store, wait, lines)
-                for wait in _some_waits(store, min(_ANSWERS, bench.size.rounds))
+                answered_here(store, wait, lines)
+                for wait in some_waits(store, min(ANSWERS, bench.size.rounds))
             ]
         yield Row(
             number="P8",
@@ -151,15 +151,25 @@ def at_rest(pid: int, bench: Bench, who: str, *, most_bytes: float | None = None
 
 
 @contextmanager
-def _maker(directory: Path, count: int, lines: Path) -> Generator[subprocess.Popen[str]]:
-    """Start a process that makes waiting executions, and end it with the block."""
+def maker_of(
+    directory: Path, count: int, lines: Path, *, store_url: str | None = None
+) -> Generator[subprocess.Popen[str]]:
+    """Start a process that makes waiting executions, and end it with the block.
+
+    Args:
+        directory: Of its settings, and of its store if no other is named.
+        count: How many it makes.
+        lines: Where executions write that they have gone on.
+        store_url: The store.
+    """
+    named = {} if store_url is None else {"KITARU_STORE_URL": store_url}
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "benchmarks.asking", str(directory)),
             *(str(count), str(_AT_ONCE), str(lines)),
         ],
         cwd=ROOT,
-        env=clean_environment(),
+        env=clean_environment(**named),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -177,7 +187,7 @@ def _maker(directory: Path, count: int, lines: Path) -> Generator[subprocess.Pop
         process.stdout.close()
 
 
-def _told(maker: subprocess.Popen[str]) -> list[_Sample]:
+def told_by(maker: subprocess.Popen[str]) -> list[_Sample]:
     """Wait until a maker has made all, and return what it told meanwhile."""
     assert maker.stdout is not None
     return [_Sample(**json.loads(line)) for line in itertools.islice(maker.stdout, _SAMPLES)]
@@ -223,10 +233,11 @@ def _making(told: list[list[_Sample]], waiting: int) -> Iterator[Row]:
         )
 
 
-def _pages(bench: Bench, store: Store) -> list[Row]:
+def pages_of(bench: Bench, store: Store, where: str = "") -> list[Row]:
+    """Return what pages of what waits take, of a store that has as many as the run's size says."""
     works = {
         f"page of {_PAGE} executions that wait": lambda: store.list_executions(
-            _WAITING, limit=_PAGE
+            WAITING, limit=_PAGE
         ),
         f"page of {_PAGE} open questions": lambda: store.list_open_waits(PROJECT, limit=_PAGE),
     }
@@ -240,7 +251,7 @@ def _pages(bench: Bench, store: Store) -> list[Row]:
         rows.append(
             Row(
                 number="P11",
-                work=f"{name}, of {bench.size.waiting:,}",
+                work=f"{name}, of {bench.size.waiting:,}{where}",
                 at_most=_AT_MOST_SECONDS,
                 figures={KITARU: Figure(seconds)},
             )
@@ -248,19 +259,20 @@ def _pages(bench: Bench, store: Store) -> list[Row]:
     return rows
 
 
-def _some_waits(store: Store, count: int) -> list[WaitRecord]:
+def some_waits(store: Store, count: int) -> list[WaitRecord]:
     """Return open questions from the oldest on, at even distances in time."""
     [oldest] = store.list_open_waits(PROJECT, limit=1)
-    [newest] = store.list_executions(_WAITING, limit=1)
+    [newest] = store.list_executions(WAITING, limit=1)
     step = (newest.created_at - oldest.created_at) // count
     moments = [oldest.created_at - 1 + number * step for number in range(count)]
     return [store.list_open_waits(PROJECT, limit=1, after=(at, "", ""))[0] for at in moments]
 
 
-def _answered_here(store: Store, wait: WaitRecord, lines: Path) -> float:
+def answered_here(store: Store, wait: WaitRecord, lines: Path) -> float:
+    """Answer a question; return the seconds until its execution has reached its next line."""
     answer = Resolution(status=WaitStatus.ANSWERED, answer="null", by="benchmark", via="benchmark")
     began = time.monotonic()
-    store.resolve_wait(wait.exec_id, wait.position, answer, now=time.time_ns() // 1_000)
+    store.resolve_wait(wait.exec_id, wait.position, answer, now=store.clock.now())
     return _next_line(lines, wait.exec_id) - began
 
 
