@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -11,8 +13,9 @@ from kitaru import flow
 from kitaru.authoring.flow import Flow
 from kitaru.clock import to_datetime
 from kitaru.engine import watcher as watching
-from kitaru.engine.watcher import Watcher
-from kitaru.model import ExecutionStatus, Outcome
+from kitaru.engine.run import Run
+from kitaru.engine.watcher import Closed, Watcher
+from kitaru.model import ExecutionStatus, Outcome, WaitRecord
 from kitaru.store import Store, open_store
 from kitaru.testing import FakeClock
 from tests.engine.kit import answer
@@ -97,6 +100,28 @@ def test_executions_that_are_over_are_forgotten(store: Store, watcher: Watcher) 
     watcher.look()
 
     assert not watcher.expects(exec_id)
+
+
+def test_run_that_comes_back_while_the_store_is_asked_is_told_all_the_same(
+    store: Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exec_id = waiting(store, until=NOW)
+    [wait] = store.list_waits(exec_id)
+    standing = cast(
+        "Run", SimpleNamespace(exec_id=exec_id, parking=SimpleNamespace(is_parked=False))
+    )
+    watcher.watch(standing, wait.position)
+    again: list[Closed] = []
+    list_waits = store.list_waits
+
+    def meanwhile(*args: Any, **kwargs: Any) -> list[WaitRecord]:
+        again.append(watcher.watch(standing, wait.position))
+        return list_waits(*args, **kwargs)
+
+    monkeypatch.setattr(store, "list_waits", meanwhile)
+    watcher.look()
+
+    assert [closed.done() for closed in again] == [True]
 
 
 @flow

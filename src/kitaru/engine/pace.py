@@ -41,7 +41,7 @@ class Pace:
     def begin(self) -> None:
         """Have the store tell of changes from now on."""
         if self._clock is self._store.clock:
-            self._watch = self._store.watch(self._hear)
+            self._watch = self._store.watch(self.hear)
 
     def end(self) -> None:
         """Be told no longer."""
@@ -53,6 +53,13 @@ class Pace:
         """Have it be time at once."""
         self._is_hurried = True
         self._event.set()
+
+    def hear(self) -> None:
+        """Have it be time as soon as the last look was long enough ago."""
+        # In this order: the one who waits looks at them in the other.
+        self._has_heard = True
+        if not self._is_resting:
+            self._event.set()
 
     def wait(self, seconds: float, until_due: Callable[[], float] | None = None) -> bool:
         """Return once it is time to look.
@@ -77,9 +84,3 @@ class Pace:
         has_heard, self._has_heard = self._has_heard, False
         is_hurried, self._is_hurried = self._is_hurried, False
         return has_heard and not is_hurried
-
-    def _hear(self) -> None:
-        # In this order: the one who waits looks at them in the other.
-        self._has_heard = True
-        if not self._is_resting:
-            self._event.set()

@@ -76,13 +76,16 @@ class Watcher:
         """
         with self._lock:
             key = (run.exec_id, position)
-            is_known = key in self._live and self._live[key][0] is run
+            former = self._live.get(key)
             # A new one each time: an event loop leaves a callback on each that it waits for.
             closed = Closed()
             self._live[key] = (run, closed, wake_at)
             self._start()
-        if not is_known:
+        if former is None or former[0] is not run:
             self._pace.hurry()
+        elif former[1].done():
+            # It was told just when the run had stopped listening, to look by itself.
+            self._pace.hear()
         return closed
 
     def unwatch(self, run: Run, position: str) -> None:
@@ -188,9 +191,12 @@ class Watcher:
             has_away = bool(self._away)
         parked = {exec_id for (exec_id, _), (run, *_) in live if run.parking.is_parked}
         over = self._find_over(parked, [key for key, _ in live])
-        for key, (_, closed, _) in live:
-            if key in over:
-                _settle(closed)
+        for key in over:
+            with self._lock:
+                # The run may have come back with another one while the store was asked.
+                watched = self._live.get(key)
+            if watched is not None:
+                _settle(watched[1])
         # However quickly a flow that stands here is looked after, those that have left can wait a moment,
         # unless the store says that something has become of one.
         if has_away and (only_told or now >= self._away_due_at):
