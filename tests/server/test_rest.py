@@ -138,6 +138,26 @@ def test_bad_requests_are_answered_with_problems(
     assert problem_of(client.request(method, f"{API}{path}")) == (status, code)
 
 
+def test_a_body_that_cannot_be_read_or_is_too_much_changes_nothing(
+    behind: SQLiteStore, client: httpx.Client
+) -> None:
+    execution = run(behind)
+    park(behind, question(execution), execution=execution)
+    path, kind = (
+        f"{API}/executions/{execution.id}/waits/approve/input",
+        {"Content-Type": "application/json"},
+    )
+
+    half = client.post(path, content=b'{"value": tr', headers=kind)
+    deep = client.post(path, content=b'{"value":' + b"[" * 100_000, headers=kind)
+    large = client.post(path, content=b" " * (64 * 1024 * 1024 + 1), headers=kind)
+
+    assert problem_of(half) == (400, "usage")
+    assert problem_of(deep)[0] in (400, 422)
+    assert problem_of(large) == (413, "usage")
+    assert [wait.answer for wait in behind.list_waits(execution.id)] == [None]
+
+
 def test_a_refused_method_names_those_that_are_not(client: httpx.Client) -> None:
     assert client.patch(f"{API}/executions/x").headers["allow"] == "GET, DELETE"
 
