@@ -175,6 +175,11 @@ class Bench:
         self._postgres = Postgres(self.directory)
         return self._postgres
 
+    @property
+    def has_started_postgres(self) -> bool:
+        """Whether something was measured on it."""
+        return self._postgres is not None
+
     def close(self) -> None:
         """End what the whole run has shared."""
         if self._postgres is not None:

@@ -47,6 +47,11 @@ class Postgres:
         store.close()
         return url
 
+    def version(self) -> str:
+        with psycopg.connect(self._server.url("postgres")) as connection:
+            [(found,)] = connection.execute("SHOW server_version").fetchall()
+        return found
+
     def remove(self) -> None:
         """Stop it and leave nothing."""
         self._server.remove()

@@ -13,7 +13,15 @@ import psutil
 
 from benchmarks.measuring import DBOS, KITARU, LANGGRAPH, Bench, Figure, Row, Unit
 
-_PACKAGES = ("kitaru", "msgspec", "dbos", "langgraph", "langgraph-checkpoint-sqlite")
+_PACKAGES = (
+    "kitaru",
+    "msgspec",
+    "psycopg",
+    "uvicorn",
+    "dbos",
+    "langgraph",
+    "langgraph-checkpoint-sqlite",
+)
 _TITLES = ("", "Work", "Limit", "Target", "Kitaru", "Spread", "Met", "LangGraph", "DBOS")
 _VERDICTS = {True: "yes", False: "**no**", None: ""}
 
@@ -55,7 +63,8 @@ def _circumstances(bench: Bench, load: float) -> list[str]:
         f" {platform.release()}, {platform.machine()}, file system {file_system(bench.directory)};"
         f" load {load:.1f} at the start",
         f"{platform.python_implementation()} {platform.python_version()},"
-        f" SQLite {sqlite3.sqlite_version}",
+        f" SQLite {sqlite3.sqlite_version}"
+        + (f", Postgres {bench.postgres.version()}" if bench.has_started_postgres else ""),
         ", ".join(versions),
     ]
 
