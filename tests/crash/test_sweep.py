@@ -44,6 +44,8 @@ Cleans = Callable[[str], Clean]
 NOTHING = State([], {}, {}, {})
 # Whether several threads meet in one commit is decided by their timing, even where it is all but certain.
 BY_CHANCE = {"commit.group"}
+# How many requests there are is decided by how often those who wait look.
+BY_TIME = {"request.before_send", "request.sent"}
 TRIES = 6
 IS_FULL = os.environ.get("KITARU_TEST_SWEEP") == "full"
 
@@ -97,7 +99,8 @@ def _kill(cases: Cases, folder: Path, scenario: str, point: str, occurrence: int
     """Return a case whose process died at a point; None if chance never led it there."""
     for number in range(TRIES):
         case = cases.new(folder / f"{point}-{occurrence}-{number}", scenario)
-        ended = case.run(at=(point, max(1, occurrence - number)))
+        earlier = occurrence >> number if point in BY_TIME else occurrence - number
+        ended = case.run(at=(point, max(1, earlier)))
         if ended.status == KILLED:
             return case
         # Concurrent calls share commits, so a late visit may not come about this time.
@@ -220,8 +223,8 @@ def test_run_killed_at_a_random_moment_is_recovered(
 _BACKUP = {point for point in FAULT_POINTS if point.startswith(("backup.", "restore."))}
 _MIGRATION = {point for point in FAULT_POINTS if point.startswith("migration.")}
 NOT_IN_A_RUNNER = {
-    FILE: set[str](),
-    POSTGRES: _BACKUP,
+    FILE: BY_TIME,
+    POSTGRES: {*_BACKUP, *BY_TIME},
     HTTP: {
         *_BACKUP,
         *_MIGRATION,
