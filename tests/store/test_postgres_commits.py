@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ from kitaru.errors import KitaruStateError
 from kitaru.model import CallStatus, ExecutionStatus, StoredValue, WaitStatus
 from kitaru.store.postgres import PostgresStore
 from kitaru.store.postgres_prepared import PreparedStatements
+from kitaru.store.queries import load_statements
 from tests.store.records import (
     FAILURE,
     NOW,
@@ -214,3 +216,27 @@ def test_prepared_statement_that_fails_leaves_its_connection_usable(
 
     assert answer is not None
     assert answer.rows == [(1,)]
+
+
+@pytest.mark.parametrize("name", ["check_fence", "commit_call", "commit_calls", "commit_ends"])
+def test_fence_finds_its_row_by_id_even_before_anybody_has_counted_the_rows(
+    store: PostgresStore, connection: psycopg.Connection[Any], name: str
+) -> None:
+    executions = [run(store) for _ in range(50)]
+    commit_one(store, entry(executions[0], call()))
+    text = load_statements("postgres", "%s")[name].text
+    count = text.count("%s")
+    for number in range(1, count + 1):
+        text = text.replace("%s", f"${number}", 1)
+    # As soon as the table has some pages, reading all of them is never the quickest way.
+    for setting in ("plan_cache_mode = force_generic_plan", "enable_seqscan = off"):
+        connection.execute(f"SET {setting}".encode())
+    connection.execute(f"PREPARE asked AS {text}".encode())
+
+    nothing = ", ".join(["NULL"] * count)
+    found = connection.execute(f"EXPLAIN EXECUTE asked ({nothing})".encode()).fetchall()
+
+    used = re.findall(r"(?:using|Bitmap Index Scan on) (execution_\w+)", str(found))
+    assert used
+    assert set(used) == {"execution_pkey"}
+    assert "Seq Scan on execution" not in str(found)

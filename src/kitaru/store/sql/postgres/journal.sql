@@ -1,18 +1,29 @@
 -- name: check_fence(exec_id, epoch)
--- Whether a claim still holds its execution, and nobody takes it away before this transaction ends.
+-- Whether a claim still holds its execution, and nobody takes it away before this transaction ends. The row is
+-- found by its id alone: before statistics tell how many are running, the index by status would seem as good.
+WITH locked AS MATERIALIZED (
+    SELECT epoch, status, cancel_requested_at
+    FROM execution
+    WHERE id = :exec_id
+    FOR NO KEY UPDATE
+)
 SELECT cancel_requested_at
-FROM execution
-WHERE id = :exec_id AND epoch = :epoch AND status = 'running'
-FOR NO KEY UPDATE;
+FROM locked
+WHERE epoch = :epoch AND status = 'running';
 
 -- name: commit_call(exec_id, position, call_id, name, kind, type, fingerprint, ordered, status, inputs_codec, inputs_data, inputs_digest, inputs_size, output_codec, output_data, output_digest, output_size, failure, upstreams, cache_key, cached_from, epoch, started_at, ended_at, claim)
 -- The fence and one journal row in a single statement, which is a transaction by itself: the usual checkpoint
 -- costs one way to the database and back. What it does to the row is what `record_call` does.
-WITH fence AS MATERIALIZED (
-    SELECT id, cancel_requested_at
+WITH locked AS MATERIALIZED (
+    SELECT id, epoch, status, cancel_requested_at
     FROM execution
-    WHERE id = :exec_id AND epoch = :claim AND status = 'running'
+    WHERE id = :exec_id
     FOR NO KEY UPDATE
+),
+fence AS MATERIALIZED (
+    SELECT id, cancel_requested_at
+    FROM locked
+    WHERE epoch = :claim AND status = 'running'
 ),
 written AS (
     INSERT INTO call (
