@@ -293,15 +293,20 @@ class LocalRunner:
         )
         if failed and outcome.failure is not None:
             local.observation.failed(outcome.failure)
-        comes_back = self.services.keeps_stacks and not interrupt.was_interrupted()
-        if outcome.status is ExecutionStatus.WAITING and comes_back:
-            # Bound to what going on takes, not to the run: one that waits for months holds no journal, and
-            # thousands of one flow share what they need.
-            needed = (local.code, local.on_divergence, local.run.loop)
-            if self._go_on is None or self._go_on.args != needed:
-                self._go_on = functools.partial(self._bring_back, *needed)
-            self.services.watcher.bring_back(local.exec_id, self._go_on)
+        if outcome.status is ExecutionStatus.WAITING:
+            self._expect(local)
         local.finished.set_result(outcome)
+
+    def _expect(self, local: LocalRun) -> None:
+        """Go on here with an execution that has left, once it may go on and unless others are faster."""
+        if not self.services.keeps_stacks or interrupt.was_interrupted():
+            return
+        # Bound to what going on takes, not to the run: one that waits for months holds no journal, and
+        # thousands of one flow share what they need.
+        needed = (local.code, local.on_divergence, local.run.loop)
+        if self._go_on is None or self._go_on.args != needed:
+            self._go_on = functools.partial(self._bring_back, *needed)
+        self.services.watcher.bring_back(local.exec_id, self._go_on)
 
     def _bring_back(
         self,
@@ -330,7 +335,11 @@ class LocalRunner:
     def _broken(self, local: LocalRun, error: BaseException) -> None:
         """End a run that has no outcome: its lease or its store was lost, or its code could not be had."""
         self._forget(local)
-        if not isinstance(error, LeaseLost):
+        if isinstance(error, LeaseLost):
+            # A cut of the network may have been longer than the lease. Whoever took it back need not have
+            # anybody to go on with it, and this process waits for its result.
+            self._expect(local)
+        else:
             # What keeps this process from going on may well keep the next one from it.
             self._give_back(local.run, self._next_delay(local.exec_id))
             local.observation.broken(error)
