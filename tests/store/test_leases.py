@@ -236,3 +236,14 @@ def test_unfinished_executions_of_any_project_are_listed_oldest_first(store: Sto
 
     assert store.list_unfinished(limit=9) == [old, young]
     assert store.list_unfinished(limit=1) == [old]
+
+
+def test_renewal_that_was_long_on_its_way_takes_nothing_back(store: Store) -> None:
+    execution = run(store, claim=claim("me"))
+    lease = [(execution.id, execution.epoch)]
+    store.renew_leases("me", lease, lease_expires_at=NOW + 3 * LEASE)
+
+    held = store.renew_leases("me", lease, lease_expires_at=NOW + 2 * LEASE)
+
+    assert [one.exec_id for one in held] == [execution.id]
+    assert store.get_execution(execution.id).lease_expires_at == NOW + 3 * LEASE

@@ -19,13 +19,14 @@ import psycopg
 import pytest
 
 from kitaru.errors import KitaruBackendError, KitaruStateError, KitaruUsageError
-from kitaru.model import ExecutionFilter, ExecutionStatus
+from kitaru.model import CallStatus, ExecutionFilter, ExecutionStatus
 from kitaru.store import Store
 from kitaru.store.journal_writer import JournalWriter
 from kitaru.store.postgres import PostgresStore
 from tests.postgres import PATIENCE_SECONDS, Databases, PostgresServer, free_port
 from tests.proxy import Relay, relay
 from tests.store.records import (
+    FAILURE,
     NOW,
     answered,
     call,
@@ -167,6 +168,27 @@ def _rows(store: Store) -> object:
         )
         for one in executions
     ]
+
+
+def test_commit_is_asked_about_again_when_that_answer_is_lost_too(
+    lossy: tuple[Relay, PostgresStore],
+) -> None:
+    between, store = lossy
+    execution = create(store)
+    due, asked = threading.Lock(), threading.Lock()
+    # First the word to commit never arrives, and it is rolled back; then the answer to the question is lost.
+    between.requests = lambda data: b"COMMIT\x00" not in data or not due.acquire(blocking=False)
+
+    def loses(data: bytes) -> bool:
+        return not (due.locked() and b"INSERT 0 1" in data) or not asked.acquire(blocking=False)
+
+    between.answers = loses
+
+    cancelled = store.request_cancel(execution.id, by="me", now=NOW)
+
+    assert asked.locked()
+    assert cancelled.status is ExecutionStatus.CANCELLED
+    assert store.get_execution(execution.id).status is ExecutionStatus.CANCELLED
 
 
 def test_transaction_that_never_reached_its_commit_is_done_again(
@@ -511,6 +533,87 @@ def test_wrong_url_is_refused_without_its_password(
 def test_unknown_database_is_named_with_the_way_out(databases: Databases) -> None:
     with pytest.raises(KitaruBackendError, match=r"nobody_made_this.*createdb.*kitaru db migrate"):
         PostgresStore(databases.url("nobody_made_this")).list_running()
+
+
+def test_receipts_of_long_ago_are_removed_by_those_who_leave_others(postgres_url: str) -> None:
+    store = PostgresStore(postgres_url)
+    execution = create(store)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO receipt (key, answer, created_at) VALUES ('old', '', 0)")
+        for _ in range(256):
+            store.append_logs([log_line(execution.id)])
+        left = connection.execute("SELECT count(*) FROM receipt WHERE key = 'old'").fetchone()
+
+    assert left == (0,)
+    store.close()
+
+
+def test_wake_up_is_not_lost_whatever_the_databases_default_isolation_is(postgres_url: str) -> None:
+    name = urlsplit(postgres_url).path.removeprefix("/")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'".encode()
+        )
+    try:
+        store, other = PostgresStore(postgres_url), PostgresStore(postgres_url)
+        for _ in range(20):
+            execution = run(store)
+            wait = question(execution)
+            commit_one(store, entry(execution, waits=(wait,)))
+            at_once(
+                partial(commit_one, store, entry(execution, outcome=parked(wait.position))),
+                partial(other.resolve_wait, execution.id, wait.position, answered(), now=NOW),
+            )
+            assert store.get_execution(execution.id).status is ExecutionStatus.PENDING
+        store.close()
+        other.close()
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(
+                f"ALTER DATABASE {name} RESET default_transaction_isolation".encode()
+            )
+
+
+def test_commit_of_usual_and_unusual_writes_is_whole_or_nothing(postgres_url: str) -> None:
+    store = PostgresStore(postgres_url)
+    execution = run(store)
+    commit_one(store, entry(execution, call()))
+    new = new_execution()
+    other_result = call(output=None, failure=FAILURE, status=CallStatus.FAILED)
+
+    with pytest.raises(KitaruStateError, match="has a result already"):
+        store.commit([new, entry(execution, other_result)])
+
+    assert store.find_execution_ids(new.id) == []
+    store.close()
+
+
+def test_renewal_does_not_stand_in_line_with_what_waits_for_a_lock(postgres_url: str) -> None:
+    store = PostgresStore(postgres_url)
+    locked, mine = create(store), run(store, claim=claim("me"))
+    with psycopg.connect(postgres_url) as holder, ThreadPoolExecutor(16) as pool:
+        holder.execute("SELECT 1 FROM execution WHERE id = %s FOR UPDATE", (locked.id,))
+        waiting = [
+            pool.submit(store.request_cancel, locked.id, by="me", now=NOW) for _ in range(16)
+        ]
+        until(lambda: _waiting_for_locks(postgres_url) >= 16)
+
+        held = store.renew_leases("me", [(mine.id, mine.epoch)], lease_expires_at=2 * NOW)
+
+        assert [lease.exec_id for lease in held] == [mine.id]
+        holder.rollback()
+    assert [one.exception() is None for one in waiting].count(True) == 1
+    store.close()
+
+
+def _waiting_for_locks(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def test_text_that_postgres_cannot_keep_is_refused_as_a_bad_call(postgres_url: str) -> None:

@@ -49,11 +49,12 @@ class Reaper:
 
         Durability: one transaction; each loss is counted once, whoever notices it.
         """
+        # Before the moment is taken: a store that does not answer at once makes whoever renews wait, too.
+        dead = [owner for owner in self.store.list_lease_owners() if _is_dead(owner)]
         now = self.clock.now()
         if self._passed_at is None or self._is_a_pause(now - self._passed_at):
             self._patient_until = now + round(self.patience_seconds * MICROSECONDS)
         self._passed_at = now
-        dead = [owner for owner in self.store.list_lease_owners() if _is_dead(owner)]
         reaped = self.store.reap(
             now=now,
             dead_owners=dead,

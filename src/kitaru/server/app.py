@@ -63,6 +63,7 @@ _log = logging.getLogger("kitaru.server")
 
 # A database that is away for a moment is waited for here; for longer, clients wait (`wire/connection.py`).
 _PATIENCE_SECONDS = 3.0
+_URGENT_THREADS = 2
 
 
 def create_app(
@@ -101,7 +102,7 @@ def create_app(
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncGenerator[None]:
-        calls = Calls()
+        calls, urgent_calls = Calls(), Calls(_URGENT_THREADS)
         served = store or cast("ServedStore", await calls.run(open_store, settings.store_url))
         served.answer_within(_PATIENCE_SECONDS)
         served = metered(served, metrics)
@@ -113,6 +114,7 @@ def create_app(
             blobs=blobs or cast("ServedBlobs", open_blobs(settings.artifact_store)),
             writer=JournalWriter(served.commit),
             calls=calls,
+            urgent_calls=urgent_calls,
             time=time,
             bell=Bell(served),
             streams=Streams(served, calls),
@@ -132,6 +134,7 @@ def create_app(
             serving.end_streams()
             for attendant in present:
                 await calls.run(attendant.stop)
+            urgent_calls.close()
             calls.close()
             if store is None:
                 served.close()

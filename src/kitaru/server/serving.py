@@ -24,6 +24,7 @@ class Serving:
         settings: The server's own.
         writer: The way of all clients' records into the store.
         calls: Threads for what blocks.
+        urgent_calls: Threads that renew leases, and do nothing else.
         time: The store's time.
         bell: Rings when something has changed.
         streams: What is told live.
@@ -34,6 +35,7 @@ class Serving:
     blobs: ServedBlobs
     writer: JournalWriter
     calls: Calls
+    urgent_calls: Calls
     time: Timekeeper
     bell: Bell
     streams: Streams

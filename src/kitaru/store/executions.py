@@ -78,6 +78,7 @@ def retry_execution(
 
 def request_cancel(session: Session, exec_id: str, by: str, now: int) -> ExecutionRecord:
     """Cancel an execution and its descendants, or ask their runners to."""
+    session.lock_executions([exec_id])
     status = _status(session, exec_id)
     if status.is_finished:
         refuse("cancelled", exec_id, status, "unfinished")

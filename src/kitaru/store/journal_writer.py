@@ -180,9 +180,11 @@ class JournalWriter:
             if leader is not None and leader.is_main:
                 return batch
             room = _MAX_BYTES - _weight(batch[0].write)
+            kind = type(batch[0].write)
             while self._queue and len(batch) < _MAX_WRITES:
                 room -= _weight(self._queue[0].write)
-                if room < 0:
+                # Of one kind: who creates wants to hear soon that the store is away, a record is waited with.
+                if room < 0 or type(self._queue[0].write) is not kind:
                     break
                 batch.append(self._queue.popleft())
         return batch

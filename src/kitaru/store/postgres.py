@@ -12,43 +12,45 @@ going on in a backend which has not noticed that we are gone.
 
 from __future__ import annotations
 
+import logging
 import os
-import random
 import threading
-import time
-import uuid
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
-from psycopg import conninfo
 from psycopg.rows import tuple_row
 
-from kitaru.clock import Clock, SharedClock
-from kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
+from kitaru.clock import MICROSECONDS, Clock, SharedClock
+from kitaru.errors import (
+    KitaruBackendError,
+    KitaruFeatureNotAvailableError,
+)
 from kitaru.faults import fault
-from kitaru.model import Committed, Write, adopt_created
+from kitaru.model import Committed, HeldLease, Write, adopt_created
 from kitaru.retention import Space
+from kitaru.store import journal
 from kitaru.store.contract.sharing import Company, Watch
+from kitaru.store.leases import renew_leases
 from kitaru.store.migrations import find_differences, known_migrations
+from kitaru.store.postgres_attempts import Attempt, Patience, tidy
 from kitaru.store.postgres_changes import PostgresEar
 from kitaru.store.postgres_commits import Found, commit_usual, find_usual
 from kitaru.store.postgres_errors import (
-    is_contended,
     is_lost,
-    is_raced,
-    is_transient,
-    to_kitaru_error,
     unstorable,
 )
 from kitaru.store.postgres_schema import DIALECT, check, migrate, read_history
 from kitaru.store.postgres_session import PostgresSession
+from kitaru.store.postgres_urls import parameters_of, public_url
 from kitaru.store.queries import Row, load_statements
-from kitaru.store.receipts import record_receipt
+from kitaru.store.receipts import forget_receipts
 from kitaru.store.sessions import Sessions
 from kitaru.store.sql_store import SqlStore
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -60,22 +62,13 @@ PATIENCE_SECONDS = 90.0
 # Who has never reached it has most likely been told the wrong place.
 _FIRST_PATIENCE_SECONDS = 5.0
 
-_FIRST_PAUSE_SECONDS = 0.02
-_LONGEST_PAUSE_SECONDS = 1.0
-# How often work is done again because somebody was faster; twice is unlikely, ten times is a mistake of ours.
-_MOST_RACES = 10
+# Renewals are few, short and urgent: they do not stand in line with everything else, and soon come again.
+_MOST_URGENT_SESSIONS = 2
+_URGENT_PATIENCE_SECONDS = 3.0
 
-# A dead peer is noticed within some ten seconds instead of hours. Given by the URL, they stay as given.
-_CONNECTION_DEFAULTS = {
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-    "application_name": "kitaru",
-}
-# A runner that is cut off in the middle of a transaction must not keep its execution's row locked.
-_ABANDONED_SECONDS = 15
+# Receipts are asked for within minutes. Every so many a process looks for old ones, which nobody else may do.
+_RECEIPTS_BETWEEN_SWEEPS = 256
+_RECEIPT_SECONDS = 2 * 3600
 
 
 class PostgresStore(SqlStore):
@@ -96,21 +89,29 @@ class PostgresStore(SqlStore):
             return super().commit(writes)
         attempts = 0
 
-        def step(session: PostgresSession) -> tuple[Found, int]:
+        def step(session: PostgresSession) -> Found:
             nonlocal attempts
             attempts += 1
-            return commit_usual(session, usual), attempts
+            found = commit_usual(session, usual)
+            if usual.are_one_statement:
+                return found
+            # The rest belongs to the same transaction.
+            return _completed(found, writes, lambda rest: journal.commit(session, rest), attempts)
 
-        if usual.are_one_statement:
-            found, tries = self._postgres.commit_statement(step)
+        if not usual.are_one_statement:
+            found = self._postgres.write(step, is_repeatable=True)
         else:
-            found, tries = self._postgres.write(step, is_repeatable=True)
-        rest = [write for place, write in enumerate(writes) if place not in found]
-        if not rest:
-            return [found[place] for place in range(len(writes))]
-        others = super().commit(rest)
-        left = iter(others if tries == 1 else adopt_created(rest, others))
-        return [found[place] if place in found else next(left) for place in range(len(writes))]
+            found = _completed(
+                self._postgres.commit_statement(step), writes, super().commit, attempts
+            )
+        return [found[place] for place in range(len(writes))]
+
+    def renew_leases(
+        self, owner: str, leases: Sequence[tuple[str, int]], *, lease_expires_at: int
+    ) -> list[HeldLease]:
+        return self._postgres.write_urgently(
+            lambda session: renew_leases(session, owner, leases, lease_expires_at)
+        )
 
     def answer_within(self, seconds: float) -> None:
         self._postgres.limit_patience(seconds)
@@ -143,6 +144,23 @@ class PostgresStore(SqlStore):
         raise KitaruFeatureNotAvailableError(message)
 
 
+def _completed(
+    found: Found,
+    writes: Sequence[Write],
+    commit: Callable[[Sequence[Write]], list[Committed]],
+    attempts: int,
+) -> Found:
+    """Return what became of all writes, after having those committed that were no usual ones after all."""
+    places = [place for place in range(len(writes)) if place not in found]
+    if not places:
+        return found
+    rest = [writes[place] for place in places]
+    others = commit(rest)
+    if attempts > 1:
+        others = adopt_created(rest, others)
+    return {**found, **dict(zip(places, others, strict=True))}
+
+
 def _measure(session: PostgresSession) -> Space:
     [(size,)] = session.query("SELECT pg_database_size(current_database())", ())
     return Space(file_bytes=size, free_bytes=0)
@@ -155,18 +173,20 @@ class PostgresDatabase:
     """
 
     def __init__(self, url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self._parameters = _parameters(url)
-        self._url = _public_url(self._parameters)
+        self._parameters = parameters_of(url)
+        self._url = public_url(self._parameters)
         self._patience = patience_seconds
         self._statements = load_statements(DIALECT, "%s")
         self._is_checked = False
+        self._receipts = 0
+        self._clock = SharedClock(self._ask_time)
         self._start()
         _open_databases.add(self)
 
     def _start(self) -> None:
         self._sessions = Sessions(self._connect, most=_MOST_SESSIONS)
+        self._urgent = Sessions(self._connect, most=_MOST_URGENT_SESSIONS)
         self._check_lock = threading.Lock()
-        self._clock = SharedClock(self._ask_time)
         self._ear = PostgresEar(self._connect)
 
     @property
@@ -196,8 +216,25 @@ class PostgresDatabase:
         return self._persist(step)
 
     def write(self, work: Callable[[PostgresSession], T], *, is_repeatable: bool = False) -> T:
-        attempt = _Attempt(self, work, is_repeatable=is_repeatable)
-        return self._persist(attempt.run)
+        attempt = Attempt(self, work, is_repeatable=is_repeatable)
+        result = self._persist(attempt.run)
+        if not is_repeatable:
+            self._receipts += 1
+            if self._receipts % _RECEIPTS_BETWEEN_SWEEPS == 0:
+                self._sweep_receipts()
+        return result
+
+    def write_urgently(self, work: Callable[[PostgresSession], T]) -> T:
+        """As `write`, for short work that is safe to repeat: on a connection that nothing else uses."""
+        attempt = Attempt(self, work, is_repeatable=True)
+        return self._persist(attempt.run, sessions=self._urgent, most=_URGENT_PATIENCE_SECONDS)
+
+    def _sweep_receipts(self) -> None:
+        before = self._clock.now() - _RECEIPT_SECONDS * MICROSECONDS
+        try:
+            self.write(lambda session: forget_receipts(session, before), is_repeatable=True)
+        except KitaruBackendError:
+            logger.debug("old receipts cannot be removed now", exc_info=True)
 
     def reconnect_if_replaced(self) -> None:
         """Do nothing: a server says itself when it is another one."""
@@ -220,6 +257,7 @@ class PostgresDatabase:
     def close(self) -> None:
         self._ear.stop()
         self._sessions.close()
+        self._urgent.close()
         self._is_checked = False
 
     def limit_patience(self, seconds: float) -> None:
@@ -230,6 +268,7 @@ class PostgresDatabase:
         """Wait until nobody uses a connection, let nobody begin to, and close all of them."""
         self._ear.stop()
         self._sessions.pause()
+        self._urgent.pause()
 
     def resume(self, *, is_child: bool) -> None:
         """Go on after `pause`."""
@@ -238,34 +277,46 @@ class PostgresDatabase:
             self._start()
         else:
             self._sessions.resume()
+            self._urgent.resume()
             self._ear.restart()
 
-    def _persist(self, work: Callable[[PostgresSession], T], *, checked: bool = True) -> T:
+    def _persist(
+        self,
+        work: Callable[[PostgresSession], T],
+        *,
+        checked: bool = True,
+        sessions: Sessions[PostgresSession] | None = None,
+        most: float = PATIENCE_SECONDS,
+    ) -> T:
         """Return what `work` returns, doing it again for as long as the database is away for a moment."""
-        patience = _Patience(self)
+        sessions = sessions or self._sessions
+        patience = Patience(self, most)
         while True:
             session: PostgresSession | None = None
             is_sound = False
             try:
                 if checked and not self._is_checked:
                     self._check()
-                session = self._sessions.borrow()
+                session = sessions.borrow()
                 result = work(session)
                 is_sound = True
             except psycopg.Error as error:
-                is_sound = _tidy(session)
+                is_sound = tidy(session)
+                if is_lost(error):
+                    # What ended this connection has ended the others: each would have to find out by itself.
+                    sessions.close()
                 patience.note(error)
             except (UnicodeEncodeError, OverflowError) as error:
-                is_sound = _tidy(session)
+                is_sound = tidy(session)
                 raise unstorable(error, self._url) from error
             except BaseException:
-                is_sound = _tidy(session)
+                is_sound = tidy(session)
                 raise
             else:
                 return result
             finally:
                 if session is not None:
-                    self._sessions.give_back(session, is_sound=is_sound)
+                    sessions.give_back(session, is_sound=is_sound)
             patience.wait()
 
     def _check(self) -> None:
@@ -285,20 +336,19 @@ class PostgresDatabase:
             **self._parameters, autocommit=True, row_factory=tuple_row
         )
         try:
-            session = PostgresSession(connection, self._statements)
-            if not session.is_pooled:
-                # Behind a pooler it would become some other client's setting; poolers have their own.
-                session.execute(
-                    f"SET idle_in_transaction_session_timeout = '{_ABANDONED_SECONDS}s'"
-                )
+            return PostgresSession(connection, self._statements)
         except BaseException:
             connection.close()
             raise
-        return session
 
     def _ask_time(self) -> int:
         text = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
-        [(moment,)] = self._persist(lambda session: session.query(text, ()), checked=False)
+        [(moment,)] = self._persist(
+            lambda session: session.query(text, ()),
+            checked=False,
+            sessions=self._urgent,
+            most=_URGENT_PATIENCE_SECONDS,
+        )
         return moment
 
     @property
@@ -310,116 +360,6 @@ class PostgresDatabase:
     def patience_seconds(self) -> float:
         """For how long to try before giving up."""
         return self._patience if self.is_known else min(self._patience, _FIRST_PATIENCE_SECONDS)
-
-
-class _Attempt:
-    """One write, tried until it is known to be committed.
-
-    `run` may be called several times: once more after each time that the connection broke.
-    """
-
-    def __init__(
-        self,
-        database: PostgresDatabase,
-        work: Callable[[PostgresSession], Any],
-        *,
-        is_repeatable: bool,
-    ) -> None:
-        self._database = database
-        self._work = work
-        self._is_repeatable = is_repeatable
-        # Before there is a transaction: the clock may have to ask the database, on another connection, which
-        # a pooler may not have for as long as transactions wait for it.
-        self._now = 0 if is_repeatable else database.clock.now()
-        # The receipt and the result of a transaction that may have been committed.
-        self._in_doubt: tuple[str, Any] | None = None
-
-    def run(self, session: PostgresSession) -> Any:
-        if self._in_doubt is not None:
-            key, result = self._in_doubt
-            if not session.run("claim_receipt", key, b"", self._now):
-                return result
-            # Ours was never committed and never will be: its receipt can have no place any more.
-            self._in_doubt = None
-        session.execute("BEGIN")
-        result = self._work(session)
-        key = None
-        if not self._is_repeatable:
-            key = uuid.uuid4().hex
-            record_receipt(session, key, b"", self._now)
-        fault("commit.inside")
-        try:
-            session.execute("COMMIT")
-        except psycopg.Error as error:
-            if key is not None and is_lost(error):
-                self._in_doubt = (key, result)
-            raise
-        return result
-
-
-class _Patience:
-    """How long one operation has been waiting for the database."""
-
-    def __init__(self, database: PostgresDatabase) -> None:
-        self._database = database
-        self._began = time.monotonic()
-        self._races = 0
-        self._pause = _FIRST_PAUSE_SECONDS
-
-    def note(self, error: psycopg.Error) -> None:
-        """Raise an error as ours if doing the work again is no use, or was none for too long."""
-        waited = time.monotonic() - self._began
-        self._is_contended = is_contended(error)
-        if is_raced(error) and self._races < _MOST_RACES:
-            self._races += 1
-            self._is_contended = True
-            return
-        if not is_transient(error) or waited > self._database.patience_seconds:
-            raise to_kitaru_error(
-                error, self._database.url, waited=waited, is_known=self._database.is_known
-            ) from error
-
-    def wait(self) -> None:
-        """Wait a moment before the next try, longer each time that the database was away."""
-        if self._is_contended:
-            time.sleep(random.uniform(0.0, _FIRST_PAUSE_SECONDS))  # noqa: S311 - no secret, only jitter
-            return
-        time.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret, only jitter
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
-
-
-def _tidy(session: PostgresSession | None) -> bool:
-    """Leave the transaction of work that failed; return whether the connection is fit for others."""
-    if session is None:
-        return False
-    try:
-        if not session.connection.closed and not session.is_clean():
-            session.execute("ROLLBACK")
-    except psycopg.Error:
-        return False
-    return not session.connection.closed and session.is_clean()
-
-
-def _parameters(url: str) -> dict[str, Any]:
-    try:
-        given = conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        # The driver's words may quote the URL with its password.
-        message = (
-            "the URL of the Postgres store cannot be read. It looks like"
-            " 'postgresql://user:password@host:5432/database', with special characters percent-encoded."
-        )
-        raise KitaruUsageError(message) from error
-    return {**_CONNECTION_DEFAULTS, **given}
-
-
-def _public_url(parameters: dict[str, Any]) -> str:
-    host = str(parameters.get("host") or "localhost")
-    port = parameters.get("port")
-    name = parameters.get("dbname") or parameters.get("user") or ""
-    if host.startswith("/"):
-        return f"postgresql:///{name}?host={host}"
-    return f"postgresql://{host}{f':{port}' if port else ''}/{name}"
 
 
 # For the hooks below, which know no store.

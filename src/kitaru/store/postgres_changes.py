@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-import select
+import selectors
 import socket
 import threading
 from collections.abc import Callable
@@ -76,7 +76,8 @@ class PostgresEar:
     def restart(self) -> None:
         """Listen again after `stop`, if anybody wants to know."""
         with self._lock:
-            if self._thread is None and self._watches:
+            is_running = self._thread is not None and self._thread.is_alive()
+            if self._watches and not is_running:
                 self._stop = threading.Event()
                 self._nudge, nudged = socket.socketpair()
                 self._thread = threading.Thread(
@@ -119,7 +120,7 @@ class PostgresEar:
                     self._wait_for_nothing(stop)
                     return
                 self._hear(session, stop, nudged)
-            except psycopg.Error:
+            except Exception:
                 logger.debug("changes are not heard any more", exc_info=True)
             finally:
                 self.is_live = False
@@ -129,13 +130,24 @@ class PostgresEar:
                 return
 
     def _hear(self, session: PostgresSession, stop: threading.Event, nudged: socket.socket) -> None:
+        descriptor = session.connection.fileno()
+        # Not `select.select`, which knows no descriptor above 1,023: a server has more connections than that.
+        with selectors.DefaultSelector() as listening:
+            listening.register(descriptor, selectors.EVENT_READ)
+            listening.register(nudged, selectors.EVENT_READ)
+            self._hear_while_anybody_asks(session, stop, listening)
+
+    def _hear_while_anybody_asks(
+        self, session: PostgresSession, stop: threading.Event, listening: selectors.BaseSelector
+    ) -> None:
         connection = session.connection
+        descriptor = connection.fileno()
         session.execute(f"LISTEN {_CHANNEL}")
         self.is_live = True
         self._wake()  # what came before was not heard
         while not stop.is_set() and self._watches:
-            ready, _, _ = select.select([connection.fileno(), nudged], (), (), _LOOK_SECONDS)
-            if connection.fileno() in ready and list(connection.notifies(timeout=0)):
+            ready = {key.fileobj for key, _ in listening.select(_LOOK_SECONDS)}
+            if descriptor in ready and list(connection.notifies(timeout=0)):
                 self._wake()
 
     def _wait_for_nothing(self, stop: threading.Event) -> None:

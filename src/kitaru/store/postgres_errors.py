@@ -7,8 +7,9 @@ from psycopg import errors
 
 from kitaru.errors import KitaruBackendError, KitaruError, KitaruUsageError
 
-# Postgres chose one of two transactions that waited for each other, or saw that one had to come first.
-_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure)
+# Postgres chose one of two transactions that waited for each other, saw that one had to come first, or let
+# one wait for long enough.
+_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
 # Two who ask "is it there?" may both hear no; the second one's row then has no place, or no parent. Asked
 # again, both hear the truth.

@@ -60,7 +60,7 @@ class PreparedStatements:
         connection: One that leads to one backend for as long as it stands.
     """
 
-    __slots__ = ("_connection", "_pgconn", "_prepared", "_transformer", "_uses")
+    __slots__ = ("_connection", "_names", "_pgconn", "_prepared", "_transformer", "_uses")
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         self._connection = connection
@@ -68,6 +68,7 @@ class PreparedStatements:
         self._transformer = Transformer(connection)
         self._prepared: dict[str, _Prepared] = {}
         self._uses: dict[str, int] = {}
+        self._names = 0
 
     def run(self, text: str, arguments: Row) -> Answer | None:
         """Run a statement and return what it gives; None if it is not worth preparing yet.
@@ -96,7 +97,9 @@ class PreparedStatements:
         return Answer(rows, result.command_tuples or 0)
 
     def _prepare(self, text: str) -> _Prepared:
-        name = f"kitaru_{len(self._prepared)}".encode()
+        # Counted before it is sent: an interrupt may come between the server's learning it and ours.
+        self._names += 1
+        name = f"kitaru_{self._names}".encode()
         first, *others = text.split("%s")
         marked = "".join((first, *(f"${number}{part}" for number, part in enumerate(others, 1))))
         types = [_widened(kind) for kind in self._infer_types(marked.encode())]

@@ -17,6 +17,10 @@ from kitaru.store.database import Database, Session
 
 T = TypeVar("T")
 
+COMMITTED = b""
+"""What the receipt of a transaction says that nobody waits for an answer of."""
+_UNDONE = b"undone"
+
 
 def perform_once(
     database: Database, key: str, work: Callable[[Database], bytes]
@@ -53,6 +57,21 @@ def perform_once(
 def record_receipt(session: Session, key: str, answer: bytes, now: int) -> None:
     """Leave proof, in the transaction that does what a request asks for, that it was committed."""
     session.run("record_receipt", key, answer, now)
+
+
+def forget_receipts(session: Session, before: int) -> int:
+    """Remove receipts of before a moment; return how many."""
+    return session.run("forget_receipts", before)
+
+
+def was_committed(session: Session, key: str, now: int) -> bool:
+    """Return whether a transaction has left its receipt, after waiting for it if it is still going on.
+
+    Asked with a receipt of our own, which takes the place; whoever finds that one has asked before.
+    """
+    if session.run("claim_receipt", key, _UNDONE, now):
+        return False
+    return _find_answer(session, key) == COMMITTED
 
 
 def _find_answer(session: Session, key: str) -> bytes | None:

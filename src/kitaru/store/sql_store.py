@@ -45,7 +45,7 @@ from kitaru.store.leases import (
     reap,
     renew_leases,
 )
-from kitaru.store.receipts import perform_once
+from kitaru.store.receipts import forget_receipts, perform_once
 from kitaru.store.sql_pruning import SqlPruning
 
 # A transaction that had to wait for longer speaks of leases as they were before.
@@ -90,7 +90,7 @@ class SqlStore(SqlPruning):
     def forget_receipts(self, *, before: int) -> int:
         """Forget answers that were given before a moment; return how many."""
         return self._database.write(
-            lambda session: session.run("forget_receipts", before), is_repeatable=True
+            lambda session: forget_receipts(session, before), is_repeatable=True
         )
 
     def get_execution(self, exec_id: str) -> ExecutionRecord:
@@ -175,11 +175,11 @@ class SqlStore(SqlPruning):
         limit: int = NO_LIMIT,
     ) -> list[ExecutionRecord]:
         before = now if expired_before is None else expired_before
+        began = time.monotonic()
         if not dead_owners and not self._database.read(
             lambda session: is_anything_reapable(session, before)
         ):
             return []
-        began = time.monotonic()
 
         def step(session: Session) -> list[ExecutionRecord]:
             # Whoever kept the lock for long kept others from renewing, who stand in line behind us.

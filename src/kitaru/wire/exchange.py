@@ -8,10 +8,13 @@ the connection.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 
 _PIECE_BYTES = 256 * 1024
 _MOST_HEAD_BYTES = 64 * 1024
+_LENGTH = re.compile(r"[0-9A-Fa-f]{1,16}", re.ASCII)
 _BODILESS = frozenset({204, 304})
 
 
@@ -97,7 +100,11 @@ class Reader:
         headers: dict[str, str] = {}
         for line in lines:
             name, _, value = line.decode("latin-1").partition(":")
-            headers[name.strip().lower()] = value.strip()
+            name, value = name.strip().lower(), value.strip()
+            if name == "content-length" and headers.get(name, value) != value:
+                message = "the answer has two lengths"
+                raise BrokenAnswerError(message)
+            headers[name] = value
         return version, int(rest[:3]), headers
 
     def _read_chunks(self) -> bytes:
@@ -154,11 +161,9 @@ class Reader:
 
 
 def _whole(text: str, base: int = 10) -> int:
-    try:
-        number = int(text.strip(), base)
-    except ValueError:
-        number = -1
-    if number < 0:
-        message = f"the answer has a length that is none: {text[:40]!r}"
-        raise BrokenAnswerError(message)
-    return number
+    # `int` takes signs and underscores, too, and another party on the way would not.
+    if _LENGTH.fullmatch(text.strip()):
+        with contextlib.suppress(ValueError):
+            return int(text.strip(), base)
+    message = f"the answer has a length that is none: {text[:40]!r}"
+    raise BrokenAnswerError(message)

@@ -7,7 +7,7 @@ How often a request is done, however often it comes:
 
 * What reads is done each time.
 * A `commit` of one write joins those of other clients in one transaction. It may come again: the store knows
-  what it has. One with events, which would double, is done once.
+  what it has. One with events, metadata or questions, which would double or undo later ones, is done once.
 * What may be done once only has its answer kept under its `Idempotency-Key`. The answer begins with a hash of
   the request: a key that comes with another request is refused, and not answered with what was never asked.
 """
@@ -24,17 +24,18 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from kitaru._version import __version__
-from kitaru.model import Committed, Write
+from kitaru.model import Committed, NewExecution, Write
 from kitaru.server.refusal import Refusal
 from kitaru.server.serving import Serving
 from kitaru.store.contract.serving import BoundStore, ServedStore
-from kitaru.store.journal import is_repeatable
 from kitaru.store.operations import OPERATIONS, Kind, Operation, unwrap_writes
 from kitaru.wire.versions import KEY_HEADER
 
 router = APIRouter()
 
 _COMMIT = OPERATIONS["commit"]
+# A lease must not be lost because others keep all threads waiting.
+_RENEWAL = OPERATIONS["renew_leases"]
 _JSON = "application/json"
 
 # Decoding more than this would keep the event loop from everybody else.
@@ -60,7 +61,8 @@ async def perform(request: Request) -> Response:
     if operation is _COMMIT:
         answer = await _commit(serving, key, body)
     else:
-        answer = await serving.calls.run(_do, serving.store, operation, key, body)
+        calls = serving.urgent_calls if operation is _RENEWAL else serving.calls
+        answer = await calls.run(_do, serving.store, operation, key, body)
     return Response(answer, media_type=_JSON)
 
 
@@ -70,13 +72,24 @@ async def _commit(serving: Serving, key: str, body: bytes) -> bytes:
     else:
         arguments = _decode(_COMMIT, body)
     writes = unwrap_writes(arguments["writes"])
-    if not is_repeatable(writes):
+    if any(map(_is_changed_by_time, writes)):
         return await serving.calls.run(_commit_once, serving.store, key, body, writes)
     if len(writes) == 1:
         committed = [await _join(serving, writes[0])]
     else:
         committed = await serving.calls.run(serving.store.commit, writes)
     return _COMMIT.encode_answer(committed)
+
+
+def _is_changed_by_time(write: Write) -> bool:
+    """Return whether a request that comes again, late, could undo what was written after it.
+
+    It may have been held up in another server. Events would double; metadata and questions replace what is
+    there. Journal rows and ends do not.
+    """
+    return not isinstance(write, NewExecution) and bool(
+        write.events or write.metadata or write.waits
+    )
 
 
 async def _join(serving: Serving, write: Write) -> Committed:

@@ -98,7 +98,8 @@ RETURNING
     execution.held_at, execution.launches;
 
 -- name: renew_leases(lease_expires_at, owner, leases)
--- Push the expiry of those leases, given as pairs of id and epoch, that this owner still has.
+-- Push the expiry of those leases, given as pairs of id and epoch, that this owner still has. A renewal that was
+-- long on its way does not take back what a later one has given.
 WITH held AS MATERIALIZED (
     SELECT execution.id
     FROM execution
@@ -109,7 +110,7 @@ WITH held AS MATERIALIZED (
     FOR NO KEY UPDATE OF execution
 )
 UPDATE execution
-SET lease_expires_at = :lease_expires_at
+SET lease_expires_at = greatest(execution.lease_expires_at, :lease_expires_at)
 FROM held
 WHERE execution.id = held.id
 RETURNING execution.id, execution.epoch, execution.cancel_requested_at;

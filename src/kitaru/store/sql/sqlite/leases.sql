@@ -78,9 +78,10 @@ RETURNING
     held_at, launches;
 
 -- name: renew_leases(lease_expires_at, owner, leases)
--- Push the expiry of those leases, given as pairs of id and epoch, that this owner still has.
+-- Push the expiry of those leases, given as pairs of id and epoch, that this owner still has. A renewal that was
+-- long on its way does not take back what a later one has given.
 UPDATE execution
-SET lease_expires_at = :lease_expires_at
+SET lease_expires_at = max(lease_expires_at, :lease_expires_at)
 WHERE status = 'running'
     AND lease_owner = :owner
     AND (id, epoch) IN (
