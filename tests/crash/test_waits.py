@@ -248,9 +248,11 @@ def test_answers_that_race_with_their_deadlines_are_either_taken_or_refused(
     process = case.start(case.script(), "race", str(count))
     processes.append(process)
     case.wait_for_line("accepted")
+    [accepted_run] = case.lines("accepted")
     waits = case.until(
-        lambda store: w if len(w := store.list_open_waits("default", limit=100)) == count else None
+        lambda store: w if len(w := store.list_waits(accepted_run["exec_id"])) == count else None
     )
+    waits.sort(key=lambda wait: wait.wake_at or 0)
 
     with case.store() as store:
         for wait in waits:

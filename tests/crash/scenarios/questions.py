@@ -39,7 +39,7 @@ async def race(count: int) -> list[str]:
             schema=str,
             name="q",
             question=f"{number}?",
-            expires=0.2 + number * 0.02,
+            expires=1.0 + number * 0.02,
             on_expire="nobody",
         )
         return kit.got(f"{number}?", answer)
