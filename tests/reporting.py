@@ -18,7 +18,7 @@ _KIND = "store kind"
 # The parameters by which tests get a store of a kind.
 _PARAMETERS = ("store_kind", "store", "served_store")
 _KILLS = "crash (kills)"
-_ROWS = ("engine", "waits", "replay", "store conformance", _KILLS, "outages")
+_ROWS = ("engine", "waits", "replay", "workers", "store conformance", _KILLS, "outages")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -95,6 +95,8 @@ def _row_of(nodeid: str) -> str | None:
             return "replay"
         case ("engine", _):
             return "engine"
+        case ("worker", _):
+            return "workers"
         case _:
             return None
 

@@ -24,9 +24,10 @@ from kitaru.errors import KitaruUsageError
 from kitaru.fleet import NO_CODE, code_key
 from kitaru.model import ExecutionRecord
 from kitaru.stacks import forget_runner_logs, runner_log
-from kitaru.worker import runners
+from kitaru.worker import runners, service
 from kitaru.worker.flow_table import FlowTable
 from kitaru.worker.service import Worker
+from tests.stores import HTTP, KINDS, POSTGRES, Places
 
 PATIENCE_SECONDS = 60
 
@@ -119,20 +120,30 @@ class AtWork:
         self._thread.join()
 
 
+@pytest.fixture(params=KINDS)
+def store_kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(autouse=True)
-def _own_store(config_dir: Path) -> Iterator[None]:
+def _own_store(
+    store_kind: str, config_dir: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     gate.clear()
     for seen in (running, most, bodies):
         seen.clear()
-    runners.local_runner(settings.current(), keeps_stacks=False)
-    yield
+    with places.empty(store_kind, config_dir) as place:
+        for name, value in place.environment().items():
+            monkeypatch.setenv(name, value)
+        runners.local_runner(settings.current(), keeps_stacks=False)
+        yield
 
-    for key, runner in list(runners._runners.items()):
-        if str(config_dir) in runner.settings.store_url and key[0] == os.getpid():
-            runner.close()
-            runner.store.close()
-            del runners._runners[key]
-    settings.forget()
+        for key, runner in list(runners._runners.items()):
+            if runner.settings.store_url == place.store_url and key[0] == os.getpid():
+                runner.close()
+                runner.store.close()
+                del runners._runners[key]
+        settings.forget()
 
 
 def detach(flow: Flow[..., Any], **inputs: Any) -> str:
@@ -398,3 +409,15 @@ def test_worker_rides_out_a_store_that_is_out_of_reach(
         "the store is out of reach, trying again: the disk is full",
         "the store is there again",
     ]
+
+
+@pytest.mark.parametrize("store_kind", [POSTGRES, HTTP], indirect=True)
+def test_worker_that_would_not_look_for_minutes_is_told_of_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "_POLL_SECONDS", 600.0)
+
+    with AtWork(quick):
+        ids = [detach(quick, name=f"number {number}") for number in range(3)]
+
+        assert ended(*ids) == ["completed"] * 3
