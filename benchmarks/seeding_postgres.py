@@ -60,6 +60,9 @@ ORDER BY table_name, ordinal_position
 """
 
 
+_NUMBERED = {"call", "artifact", "log_line", "event"}
+
+
 def database_of(bench: Bench, count: int) -> str:
     """Return the URL of a database with so many executions, the same one throughout the run."""
     url = bench.databases.get(count)
@@ -158,8 +161,10 @@ def _copies(columns: dict[str, list[str]]) -> Iterator[str]:
                 "code_ref": f"replace(one.code_ref, '{TEMPLATE_FLOW}', plan.flow)",
             }
         values = ", ".join(changed.get(name, f"one.{name}") for name in names)
+        # Rows of one execution are numbered in the order in which they come.
+        within = ", one.seq" if table in _NUMBERED else ""
         yield (
             f"INSERT INTO {table} ({', '.join(names)}) SELECT {values}"
             f" FROM plan INNER JOIN {table} AS one ON one.{key} = plan.template_id"
-            f" WHERE plan.number >= %s AND plan.number < %s ORDER BY plan.number"
+            f" WHERE plan.number >= %s AND plan.number < %s ORDER BY plan.number{within}"
         )

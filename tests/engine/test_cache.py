@@ -147,8 +147,8 @@ def test_recovery_returns_what_the_cache_gave(interruption: Interruption) -> Non
     assert calls(handle)["look_up#1"].status is CallStatus.CACHED
 
 
-@pytest.mark.sqlite_only(
-    reason="about the files of large values; a server has them in its own folder"
+@pytest.mark.only_kinds(
+    "sqlite", reason="about the files of large values; a server has them in its own folder"
 )
 def test_blob_of_a_reused_result_is_renewed_before_it_is_named_again(config_dir: Path) -> None:
     ran: list[int] = []
