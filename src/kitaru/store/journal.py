@@ -136,6 +136,9 @@ class _Batch:
                 for write in writes
             }
             self._session.lock_executions(exec_id for exec_id in concerned if exec_id is not None)
+        told = {w.exec_id for w in writes if isinstance(w, JournalEntry) and w.events}
+        if told:
+            serialize_cursors(self._session, told)
 
     def _find_own_end(self, exec_id: str, epoch: int, outcome: Outcome) -> Committed:
         """Return what became of an outcome that may have been committed before, unknown to its runner."""
@@ -158,7 +161,6 @@ class _Batch:
             rows = [(exec_id, datum.position, datum.key, datum.value) for datum in entry.metadata]
             self._add(_RECORD_METADATA, rows)
         if entry.events:
-            serialize_cursors(self._session, [exec_id])
             self._add(RECORD_EVENT, [event_to_row(exec_id, event) for event in entry.events])
         if entry.waits:
             record_waits(self._session, exec_id, entry.waits)
