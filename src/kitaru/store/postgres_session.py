@@ -37,7 +37,7 @@ class PostgresSession:
         "is_pooled",
     )
 
-    # It does for some estimates of what a page is, which it makes without seeing the page\'s size.
+    # It does for some estimates of what a page is, which it makes without seeing the page's size.
     merges_in_order = False
 
     def __init__(
