@@ -115,6 +115,19 @@ def test_reaper_takes_back_what_nobody_has_renewed_but_its_own(
     assert (status(store, lost), status(store, mine)) == (S.PENDING, S.RUNNING)
 
 
+def test_reaper_beside_a_server_only_takes_what_the_dead_of_this_machine_had(
+    store: Store, clock: FakeClock
+) -> None:
+    kept = owned_by(store, "elsewhere/1/1.0/x", expires_at=NOW - 1)
+    reaper = Reaper(store=store, clock=clock, takes_expired=False)
+
+    past_its_patience(reaper, clock)
+    lost = owned_by(store, dead_owner())
+    reaper.run_once()
+
+    assert (status(store, lost), status(store, kept)) == (S.PENDING, S.RUNNING)
+
+
 def test_reaper_says_that_there_is_more_after_a_full_batch(store: Store, clock: FakeClock) -> None:
     for _ in range(3):
         owned_by(store, "elsewhere/1/1.0/x", expires_at=NOW - 1)

@@ -29,6 +29,8 @@ class Reaper:
 
     Attributes:
         held: The executions that this process itself runs.
+        takes_expired: Whether to look for leases that have run out; if not, somebody else does, and nothing
+            is written unless an owner of this machine is dead.
         interval_seconds: How often to look.
         patience_seconds: After a pause of its own, how long runners have to renew their leases.
         batch: How many executions one transaction takes back.
@@ -37,6 +39,7 @@ class Reaper:
     store: Store
     clock: Clock
     held: Callable[[], Sequence[str]] = tuple
+    takes_expired: bool = True
     interval_seconds: float = 0.5
     patience_seconds: float = 3.0
     batch: int = 200
@@ -51,6 +54,8 @@ class Reaper:
         """
         # Before the moment is taken: a store that does not answer at once makes whoever renews wait, too.
         dead = [owner for owner in self.store.list_lease_owners() if _is_dead(owner)]
+        if not dead and not self.takes_expired:
+            return False
         now = self.clock.now()
         if self._passed_at is None or self._is_a_pause(now - self._passed_at):
             self._patient_until = now + round(self.patience_seconds * MICROSECONDS)
@@ -58,7 +63,7 @@ class Reaper:
         reaped = self.store.reap(
             now=now,
             dead_owners=dead,
-            expired_before=now if now >= self._patient_until else _NEVER,
+            expired_before=now if self._trusts_leases(now) else _NEVER,
             spared=self.held(),
             limit=self.batch,
         )
@@ -70,6 +75,9 @@ class Reaper:
                 extra={"action": "reap", "exec_id": execution.id, "flow": execution.flow},
             )
         return len(reaped) >= self.batch
+
+    def _trusts_leases(self, now: int) -> bool:
+        return self.takes_expired and now >= self._patient_until
 
     def _is_a_pause(self, span: int) -> bool:
         return not 0 <= span < _PAUSE_SECONDS * MICROSECONDS

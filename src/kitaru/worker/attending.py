@@ -24,6 +24,7 @@ _EXPIRE_SECONDS = 0.5
 # of this machine has died nobody else can see before its leases run out.
 _SHARED_PACE = 4.0
 _REAP_ELSEWHERE_SECONDS = 1.0
+_DISPATCH_ELSEWHERE_SECONDS = 2.0
 # What the rules of the settings let go is gone soon enough if the process lives that long.
 _PRUNE_DELAY_SECONDS = 60.0
 
@@ -81,12 +82,14 @@ def _attendants(
 
     store, clock, settings = runner.store, runner.services.clock, runner.settings
     is_needed = None if always else lambda: _is_needed(runner)
-    slowly = 1.0 if store.company is Company.ONE_MACHINE else _SHARED_PACE
+    is_alone = store.company is Company.ONE_MACHINE
+    slowly = 1.0 if is_alone else _SHARED_PACE
     reaper = Reaper(
         store=store,
         clock=clock,
         held=lambda: _held(runner),
-        interval_seconds=_REAP_SECONDS if slowly == 1.0 else _REAP_ELSEWHERE_SECONDS,
+        takes_expired=store.company is not Company.ATTENDED,
+        interval_seconds=_REAP_SECONDS if is_alone else _REAP_ELSEWHERE_SECONDS,
     )
     dispatcher = Dispatcher(
         store=store,
@@ -95,7 +98,7 @@ def _attendants(
         # What belongs to other projects may need another environment than this process has.
         project=settings.project,
         most=_MOST_LAUNCHES,
-        interval_seconds=_DISPATCH_SECONDS * slowly,
+        interval_seconds=_DISPATCH_SECONDS if is_alone else _DISPATCH_ELSEWHERE_SECONDS,
     )
     duties: list[Duty] = [reaper, dispatcher]
     if store.company is not Company.ATTENDED:
