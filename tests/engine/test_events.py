@@ -446,6 +446,23 @@ def test_old_events_are_forgotten_now_and_then(shelf: Shelf) -> None:
     feed.stop()
 
 
+def test_what_comes_with_every_call_waits_for_company(shelf: Shelf) -> None:
+    feed = Feed(shelf, interval=0, routine_interval=PATIENCE_SECONDS * 10)
+    for _ in range(3):
+        feed.tell("a", event(EventKind.CHECKPOINT_RETURNED))
+    assert not shelf.came.wait(0.1)
+
+    feed.tell("a", event(EventKind.CHECKPOINT_PROGRESS))
+
+    assert shelf.came.wait(PATIENCE_SECONDS)
+    assert feed.flush(PATIENCE_SECONDS)
+    assert [kind for _, kind, _ in shelf.kept] == [
+        *[EventKind.CHECKPOINT_RETURNED] * 3,
+        EventKind.CHECKPOINT_PROGRESS,
+    ]
+    feed.stop()
+
+
 def test_flush_gives_up_in_time(shelf: Shelf) -> None:
     feed = Feed(shelf, interval=0)
     shelf.lets_go.clear()

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 Told = tuple[str, EventRecord]  # an execution's id, and what it tells
 
 INTERVAL_SECONDS = 0.1  # how long an event waits for others
+ROUTINE_SECONDS = 0.5  # how long those do on a store that many share, of which there is one for every call
+_ROUTINE = frozenset({EventKind.CHECKPOINT_RETURNED})
 KEPT = 10_000  # events per execution; enough to watch a long run, little beside its journal
 _PRUNE_EVERY = 1_000  # events of one execution, after which the old ones are forgotten
 _MOST_COUNTED = 1_000  # executions whose events are counted until then
@@ -54,6 +57,7 @@ class Feed:
         sink: Where events are kept; called from one thread.
         clock: Where notices of dropped events get their time from.
         interval: How many seconds events may wait for others.
+        routine_interval: How many those may that come with every call; None for as many.
         capacity: How many events wait for a slow sink before the oldest are dropped.
     """
 
@@ -63,11 +67,13 @@ class Feed:
         *,
         clock: Clock = SYSTEM_CLOCK,
         interval: float = INTERVAL_SECONDS,
+        routine_interval: float | None = None,
         capacity: int = _CAPACITY,
     ) -> None:
         self._sink = sink
         self._clock = clock
         self._interval = interval
+        self._routine_interval = interval if routine_interval is None else routine_interval
         self._capacity = capacity
         self._complained = False
         self._begin()
@@ -84,6 +90,7 @@ class Feed:
         self._hurry = False
         self._stopped = False
         self._asleep = False
+        self._urgent = False  # whether the queue has more than routine
         self._thread: threading.Thread | None = None
         self._storing: frozenset[str] = frozenset()
         self._since_pruning: dict[str, int] = {}
@@ -95,11 +102,12 @@ class Feed:
             self._queue.append((exec_id, event))
             self._added += 1
             self._characters += len(event.payload)
+            was_urgent, self._urgent = self._urgent, self._urgent or event.kind not in _ROUTINE
             while len(self._queue) > self._capacity or self._characters > _CHARACTERS:
                 self._drop(self._take())
             if self._thread is None or not self._thread.is_alive():
                 self._start()
-            elif self._asleep:
+            elif self._asleep or self._urgent is not was_urgent:
                 # Only then: a thread that gathers a batch would be woken for nothing.
                 self._changed.notify_all()
 
@@ -202,9 +210,9 @@ class Feed:
                 self._asleep = False
                 if self._stopped:
                     return
-                if not self._hurry and len(self._queue) < _BATCH:
-                    self._changed.wait_for(lambda: self._hurry or self._stopped, self._interval)
+                self._gather()
                 events = [self._take() for _ in range(min(len(self._queue), _BATCH))]
+                self._urgent = self._urgent and bool(self._queue)
                 dropped, self._dropped = self._dropped, {}
                 self._storing = frozenset(exec_id for exec_id, _ in events)
             # The oldest were dropped: what is missing stood before what is here.
@@ -214,6 +222,16 @@ class Feed:
                 self._storing = frozenset()
                 self._hurry = self._hurry and bool(self._queue)
                 self._changed.notify_all()
+
+    def _gather(self) -> None:
+        """Wait for company of what is queued, as long as that may."""
+        began = time.monotonic()
+        while not (self._hurry or self._stopped or len(self._queue) >= _BATCH):
+            patience = self._interval if self._urgent else self._routine_interval
+            left = began + patience - time.monotonic()
+            if left <= 0:
+                break
+            self._changed.wait(left)
 
     def _store(self, batch: list[Told], events: list[Told], dropped: dict[str, int]) -> None:
         try:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kitaru.clock import MICROSECONDS, SYSTEM_CLOCK, Clock
-from kitaru.engine.feed import Feed
+from kitaru.engine.feed import ROUTINE_SECONDS, Feed
 from kitaru.engine.flusher import Flusher
 from kitaru.engine.lease import LeaseKeeper
 from kitaru.engine.loops import run_on_own_loop
@@ -32,6 +32,7 @@ from kitaru.engine.watcher import Watcher
 from kitaru.errors import KitaruError, LeaseLost
 from kitaru.logs import LogCapture
 from kitaru.model import ExecutionRecord, ExecutionStatus, JournalEntry, Outcome
+from kitaru.store.contract import Company
 from kitaru.store.journal_writer import JournalWriter
 from kitaru.worker import interrupt
 from kitaru.worker.attending import Attending
@@ -108,7 +109,13 @@ class LocalRunner:
             capture=LogCapture(self.store.append_logs, clock=clock, enabled=settings.capture_logs),
             threads=Pool(_BLOCKING_THREADS, name="kitaru-store"),
             flusher=self._flusher,
-            feed=Feed(self.store, clock=clock),
+            feed=Feed(
+                self.store,
+                clock=clock,
+                routine_interval=(
+                    None if self.store.company is Company.ONE_MACHINE else ROUTINE_SECONDS
+                ),
+            ),
             watcher=Watcher(self.store, clock),
             questions=self._desk,
             keeps_stacks=keeps_stacks,
