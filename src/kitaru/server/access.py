@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kitaru._version import __version__
+from kitaru.server.headers import header
 from kitaru.server.problems import problem
 from kitaru.server.timekeeping import Timekeeper
 from kitaru.wire.versions import (
@@ -23,7 +23,9 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What anybody may ask: load balancers have no token."""
 
 
-_CLOCK = CLOCK_HEADER.lower().encode()
+_CLOCK, _WIRE, _VERSION = (
+    name.lower().encode() for name in (CLOCK_HEADER, WIRE_HEADER, VERSION_HEADER)
+)
 
 
 class Door:
@@ -66,16 +68,16 @@ class Door:
                 message["headers"] = headers
             await send(message)
 
-        headers = Headers(scope=scope)
-        if scope["path"] not in OPEN_PATHS and not self._knows(headers.get("authorization")):
-            given = "no token" if headers.get("authorization") is None else "another token"
+        shown = header(scope, b"authorization")
+        if scope["path"] not in OPEN_PATHS and not self._knows(shown):
+            given = "no token" if shown is None else "another token"
             detail = (
                 f"this server lets in whoever shows its token, and the request has {given}. Set"
                 f" `KITARU_AUTH_TOKEN`, or log in with `kitaru login`."
             )
             await problem(401, detail, code="auth")(scope, receive, greet)
             return
-        asked, version = headers.get(WIRE_HEADER), headers.get(VERSION_HEADER)
+        asked, version = header(scope, _WIRE), header(scope, _VERSION)
         disagreement = find_disagreement(asked, version, spoken=self._spoken)
         if disagreement is not None:
             more = {"server_version": __version__, "server_wire": list(self._spoken)}

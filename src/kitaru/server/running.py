@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import socket
 import threading
@@ -37,6 +38,8 @@ _DRAIN_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 75
 _PRUNE_DELAY_SECONDS = 5.0
 _START_SECONDS = 30.0
+# A request leaves so many objects that the usual seven hundred are counted through several times in each.
+_COLLECTOR_THRESHOLDS = (20_000, 20, 20)
 
 _log = logging.getLogger("kitaru.server")
 
@@ -212,6 +215,23 @@ class HttpServer:
         self._settled.set()
 
 
+@contextlib.contextmanager
+def _seldom_collecting() -> Generator[None]:
+    """Have the garbage collector look seldom, and at nothing that a server is made of.
+
+    It takes a sixth of a server's processor time otherwise, and finds next to nothing.
+    """
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
 def attendants_of(
     settings: Settings, stop: threading.Event
 ) -> Callable[[ServedStore], Sequence[Attendant]]:
@@ -281,7 +301,8 @@ def serve(
     server.start()
     try:
         ready(server.url)
-        while not stop.wait(1.0):
-            server.check()
+        with _seldom_collecting():
+            while not stop.wait(1.0):
+                server.check()
     finally:
         server.stop()

@@ -7,13 +7,17 @@ name in `Host`. Programs send neither.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kitaru.server.headers import header
 from kitaru.server.problems import problem
+
+# A client asks by one name all the time, and looking at one takes as long as routing a request.
+_NAMES_KEPT = 256
 
 
 def is_loopback(host: str) -> bool:
@@ -40,23 +44,27 @@ class NoStrangers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem."""
-        if scope["type"] == "http" and (detail := self._objection(Headers(scope=scope))):
-            await problem(403, detail, code="auth")(scope, receive, send)
-            return
+        if scope["type"] == "http":
+            host, origin = header(scope, b"host") or "", header(scope, b"origin")
+            detail = _objection(host, origin, only_loopback=self._only_loopback)
+            if detail is not None:
+                await problem(403, detail, code="auth")(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
-    def _objection(self, headers: Headers) -> str | None:
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if origin is not None and _place(origin) != host:
-            return f"a page of {origin!r} may not use this server, which has no token to tell who asks."
-        name = urlsplit(f"//{host}").hostname or "" if _is_plain(host) else ""
-        if self._only_loopback and not is_loopback(name):
-            return (
-                f"this server is for its own machine, and was asked for as {host!r}. Set"
-                f" `KITARU_AUTH_TOKEN` for the server, or start it with `kitaru serve --insecure` if"
-                f" something in front of it decides who may."
-            )
-        return None
+
+@functools.lru_cache(_NAMES_KEPT)
+def _objection(host: str, origin: str | None, *, only_loopback: bool) -> str | None:
+    if origin is not None and _place(origin) != host:
+        return f"a page of {origin!r} may not use this server, which has no token to tell who asks."
+    name = urlsplit(f"//{host}").hostname or "" if _is_plain(host) else ""
+    if only_loopback and not is_loopback(name):
+        return (
+            f"this server is for its own machine, and was asked for as {host!r}. Set"
+            f" `KITARU_AUTH_TOKEN` for the server, or start it with `kitaru serve --insecure` if"
+            f" something in front of it decides who may."
+        )
+    return None
 
 
 def _place(origin: str) -> str:

@@ -25,6 +25,7 @@ from starlette.responses import StreamingResponse
 
 from kitaru._version import __version__
 from kitaru.model import Committed, NewExecution, Write
+from kitaru.server.headers import header
 from kitaru.server.refusal import Refusal
 from kitaru.server.serving import Serving
 from kitaru.store.contract.serving import BoundStore, ServedStore
@@ -37,6 +38,7 @@ _COMMIT = OPERATIONS["commit"]
 # A lease must not be lost because others keep all threads waiting.
 _RENEWAL = OPERATIONS["renew_leases"]
 _JSON = "application/json"
+_KEY = KEY_HEADER.lower().encode()
 
 # Decoding more than this would keep the event loop from everybody else.
 _MOST_AT_ONCE = 128 * 1024
@@ -167,14 +169,14 @@ def _decode(operation: Operation, body: bytes) -> dict[str, Any]:
 
 
 def _check_type(request: Request) -> None:
-    given = request.headers.get("content-type", "")
+    given = header(request.scope, b"content-type") or ""
     if given.partition(";")[0].strip().lower() != _JSON:
         detail = f"expected a body of type {_JSON!r}, got: {given!r}"
         raise Refusal(415, detail)
 
 
 def _key_of(request: Request) -> str:
-    key = request.headers.get(KEY_HEADER, "")
+    key = header(request.scope, _KEY) or ""
     if not 0 < len(key) <= _LONGEST_KEY:
         detail = (
             f"expected a header `{KEY_HEADER}` of 1 to {_LONGEST_KEY} characters, as of every request that"
