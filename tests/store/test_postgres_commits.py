@@ -218,7 +218,9 @@ def test_prepared_statement_that_fails_leaves_its_connection_usable(
     assert answer.rows == [(1,)]
 
 
-@pytest.mark.parametrize("name", ["check_fence", "commit_call", "commit_calls", "commit_ends"])
+@pytest.mark.parametrize(
+    "name", ["check_fence", "commit_call", "commit_calls", "commit_end", "commit_ends"]
+)
 def test_fence_finds_its_row_by_id_even_before_anybody_has_counted_the_rows(
     store: PostgresStore, connection: psycopg.Connection[Any], name: str
 ) -> None:

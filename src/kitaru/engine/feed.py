@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 Told = tuple[str, EventRecord]  # an execution's id, and what it tells
 
 INTERVAL_SECONDS = 0.1  # how long an event waits for others
-ROUTINE_SECONDS = 0.5  # how long those do on a store that many share, of which there is one for every call
+# Of some there is one for every call; how long those do on a store that many share.
+ROUTINE_SECONDS = 0.5
 _ROUTINE = frozenset({EventKind.CHECKPOINT_RETURNED})
 KEPT = 10_000  # events per execution; enough to watch a long run, little beside its journal
 _PRUNE_EVERY = 1_000  # events of one execution, after which the old ones are forgotten

@@ -152,19 +152,24 @@ def _commit_calls(session: Session, entries: Mapping[int, JournalEntry]) -> Foun
 def _commit_ends(session: Session, entries: Mapping[int, JournalEntry]) -> Found:
     places: dict[str, int] = {}
     arguments: list[tuple[object, ...]] = []
+    events: list[Sequence[object]] = []
     for place, entry in entries.items():
         assert entry.outcome is not None  # noqa: S101 - for the type checker; `_is_end` has looked
         places[entry.exec_id] = place
         status, *columns = outcome_columns(entry.outcome, is_cancelled=False)
         codec, data, digest, size, failure, reason, _, _, ended_at, _ = columns
-        events = [event_to_row(entry.exec_id, event)[1:] for event in entry.events]
         arguments.append(
             (
                 *(entry.exec_id, entry.epoch, status.value, codec, data, digest, size),
-                *(failure, reason, ended_at, mark_of_end(entry.epoch, entry.outcome), events),
+                *(failure, reason, ended_at, mark_of_end(entry.epoch, entry.outcome)),
             )
         )
-    rows = session.rows("commit_ends", _json(arguments))
+        events.append([event_to_row(entry.exec_id, event)[1:] for event in entry.events])
+    if len(arguments) == 1:
+        rows = session.rows("commit_end", *arguments[0], _json(events[0]))
+    else:
+        entries = [(*row, told) for row, told in zip(arguments, events, strict=True)]
+        rows = session.rows("commit_ends", _json(entries))
     return {places[exec_id]: _held(cancel_requested_at) for exec_id, cancel_requested_at in rows}
 
 

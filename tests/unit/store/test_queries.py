@@ -13,7 +13,14 @@ SHARED = {name: text for name, text, _ in read_folder(PACKAGE / "sql")}
 SQLITE = {name: text for name, text, _ in read_folder(PACKAGE / "sql" / "sqlite")}
 POSTGRES = {name: text for name, text, _ in read_folder(PACKAGE / "sql" / "postgres")}
 # One way to the server and back for what others do in several statements; and what locks rows.
-ONLY_POSTGRES = {"commit_call", "commit_calls", "commit_ends", "lock_executions", "serialize"}
+ONLY_POSTGRES = {
+    "commit_call",
+    "commit_calls",
+    "commit_end",
+    "commit_ends",
+    "lock_executions",
+    "serialize",
+}
 LOCKING = re.compile(r"\bFOR (NO KEY UPDATE|UPDATE|SHARE|KEY SHARE)\b")
 
 

@@ -183,6 +183,65 @@ LEFT JOIN held ON held.number = entry.number
 LEFT JOIN written ON written.execution_id = entry.execution_id AND written.position = entry.position
 ORDER BY entry.number;
 
+-- name: commit_end(exec_id, claim, status, result_codec, result_data, result_digest, result_size, failure, status_reason, ended_at, ended_claim, events)
+-- What `commit_ends` does, for one end: without a list to take apart it costs the database half. `events` is a JSON
+-- list of lists.
+WITH locked AS MATERIALIZED (
+    SELECT id, epoch, status, cancel_requested_at
+    FROM execution
+    WHERE id = :exec_id
+        AND parent_id IS NULL
+        AND idempotency_key IS NULL
+    FOR NO KEY UPDATE
+),
+held AS MATERIALIZED (
+    SELECT id, cancel_requested_at
+    FROM locked
+    WHERE epoch = :claim
+        AND status = 'running'
+        AND NOT EXISTS (SELECT 1 FROM wait WHERE wait.execution_id = locked.id AND wait.status = 'open')
+        AND NOT EXISTS (SELECT 1 FROM wait WHERE wait.child_id = locked.id AND wait.status = 'open')
+),
+ended AS (
+    UPDATE execution
+    SET
+        status = :status,
+        result_codec = :result_codec,
+        result_data = :result_data,
+        result_digest = :result_digest,
+        result_size = :result_size,
+        failure = :failure,
+        status_reason = :status_reason,
+        held_at = NULL,
+        ended_at = coalesce(:ended_at, held.cancel_requested_at),
+        ended_claim = :ended_claim,
+        lease_owner = NULL,
+        lease_expires_at = NULL
+    FROM held
+    WHERE execution.id = held.id
+    RETURNING execution.id, held.cancel_requested_at
+),
+-- In the order of their cursors, as `serialize_cursors` has it.
+teller AS MATERIALIZED (
+    SELECT id, pg_advisory_xact_lock(hashtextextended('told:' || id, 0)) AS locked
+    FROM held
+    WHERE :events <> '[]'
+),
+told AS (
+    INSERT INTO event (execution_id, kind, position, payload, created_at)
+    SELECT
+        teller.id,
+        given.event ->> 0,
+        given.event ->> 1,
+        given.event ->> 2,
+        CAST(given.event ->> 3 AS BIGINT)
+    FROM teller
+    CROSS JOIN LATERAL jsonb_array_elements(CAST(:events AS JSONB)) WITH ORDINALITY AS given (event, number)
+    WHERE teller.locked IS NOT NULL
+    ORDER BY given.number
+)
+SELECT id, cancel_requested_at FROM ended;
+
 -- name: commit_ends(entries)
 -- Ends of claims with the events that come with them, in one statement and one transaction. `entries` is a JSON
 -- list of lists, bytes in base64, each of another execution. Given back are those that were ended. Left out are
