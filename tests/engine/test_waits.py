@@ -981,6 +981,7 @@ def test_parked_async_flow_leaves_nothing_behind_with_each_look() -> None:
     handle = asking.run()
     parked(handle)
     watcher = runner().services.watcher
+    until(lambda: bool(watcher._live))  # it begins to listen once its answer about parking has come
     first = next(iter(watcher._live.values()))[1]
     until(lambda: next(iter(watcher._live.values()))[1] is not first)
 
