@@ -168,8 +168,8 @@ def _commit_ends(session: Session, entries: Mapping[int, JournalEntry]) -> Found
     if len(arguments) == 1:
         rows = session.rows("commit_end", *arguments[0], _json(events[0]))
     else:
-        entries = [(*row, told) for row, told in zip(arguments, events, strict=True)]
-        rows = session.rows("commit_ends", _json(entries))
+        whole = [(*row, told) for row, told in zip(arguments, events, strict=True)]
+        rows = session.rows("commit_ends", _json(whole))
     return {places[exec_id]: _held(cancel_requested_at) for exec_id, cancel_requested_at in rows}
 
 
