@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,7 @@ from kitaru.wire.connection import ServerConnection
 from kitaru.wire.exchange import BrokenAnswerError, Reader, request_head
 
 OK = b"HTTP/1.1 200 OK\r\n"
+DRIP_SECONDS = 0.02
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def read(
     for piece in pieces:
         far.sendall(piece)
     far.shutdown(socket.SHUT_WR)
-    reader = Reader(near)
+    reader = Reader(near, 10.0)
     status, _, body = reader.read(is_head=is_head)
     return status, body, reader.is_reusable
 
@@ -108,3 +111,25 @@ def test_token_that_would_end_its_line_is_refused() -> None:
         ServerConnection("http://h", ServerAccess(auth_token="sesame\r\nX: y"))
 
     assert "sesame" not in str(raised.value)
+
+
+def test_answer_that_drips_is_given_up_though_none_of_its_bytes_is_late(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    near, far = ends
+    is_over = threading.Event()
+
+    def drip() -> None:
+        far.sendall(OK + b"Content-Length: 1000000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not is_over.wait(DRIP_SECONDS):
+                far.sendall(b"x")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        with pytest.raises(TimeoutError, match="too slowly"):
+            Reader(near, DRIP_SECONDS * 5).read()
+    finally:
+        is_over.set()
+        dripping.join()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import os
 import threading
 import time
 import weakref
@@ -21,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from kitaru.clock import SYSTEM_CLOCK, Clock
+from kitaru.forking import forget_in_child
 from kitaru.model import EventKind, EventRecord
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Feed:
         self._complained = False
         self._begin()
         _all.add(self)
+        forget_in_child(self)
 
     def _begin(self) -> None:
         # Reentrant: a signal handler may tell something while it is held.
@@ -191,7 +192,7 @@ class Feed:
             thread.join(5.0)
 
     def forget(self) -> None:
-        """Begin anew without thread, lock and events, as in a forked child."""
+        """Begin anew without thread, lock and events, in a forked child: the runs are its parent's."""
         self._begin()
 
     def _take(self) -> Told:
@@ -293,12 +294,4 @@ def flush(timeout: float) -> bool:
     return all(stored)
 
 
-def _forget_runs() -> None:
-    """Leave the runs to the parent process, whose locks may have been held when it forked."""
-    for feed in list(_all):
-        feed.forget()
-
-
 atexit.register(flush, 2.0)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_runs)

@@ -9,15 +9,14 @@ themselves now.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import socket
 import threading
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 
+from kitaru.forking import forget_in_child
 from kitaru.wire.connection import ServerConnection
 
 logger = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ class ChangeStream:
     def __init__(self, server: ServerConnection) -> None:
         self._server = server
         self.forget()
-        _streams.add(self)
+        forget_in_child(self)
 
     def forget(self) -> None:
         """Begin without watches, in a forked child: the thread and those who watched are not there."""
@@ -163,16 +162,3 @@ class ChangeStream:
     def _wake(self) -> None:
         for watch in list(self._watches):
             watch.wake()
-
-
-# For the hook below, which knows no store.
-_streams: weakref.WeakSet[ChangeStream] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for stream in list(_streams):
-        stream.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -20,15 +20,14 @@ that have come meanwhile. Whoever is alone commits at once, in its own thread.
 from __future__ import annotations
 
 import copy
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from kitaru.errors import KitaruBackendError
+from kitaru.forking import forget_in_child
 from kitaru.model import Committed, JournalEntry, Write
 from kitaru.store.courier import Courier
 
@@ -80,7 +79,7 @@ class JournalWriter:
         self._commit = commit
         self._away_seconds = away_seconds
         self.forget()
-        _writers.add(self)
+        forget_in_child(self)
 
     def forget(self) -> None:
         """Begin with an empty queue, in a forked child: those who queued are not in this process."""
@@ -299,16 +298,3 @@ def _weight(write: Write) -> int:
     else:
         values = [write.inputs, *(call.output for call in write.calls)]
     return sum(len(value.data) for value in values if value is not None and value.data is not None)
-
-
-# For the hook below, which knows no writer.
-_writers: weakref.WeakSet[JournalWriter] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for writer in list(_writers):
-        writer.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

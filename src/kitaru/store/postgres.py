@@ -13,9 +13,7 @@ going on in a backend which has not noticed that we are gone.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +27,7 @@ from kitaru.errors import (
     KitaruFeatureNotAvailableError,
 )
 from kitaru.faults import fault
+from kitaru.forking import pause_at_fork
 from kitaru.model import Committed, HeldLease, Write, adopt_created
 from kitaru.retention import Space
 from kitaru.store import journal
@@ -181,7 +180,7 @@ class PostgresDatabase:
         self._receipts = 0
         self._clock = SharedClock(self._ask_time)
         self._start()
-        _open_databases.add(self)
+        pause_at_fork(self)
 
     def _start(self) -> None:
         self._sessions = Sessions(self._connect, most=_MOST_SESSIONS)
@@ -360,28 +359,3 @@ class PostgresDatabase:
     def patience_seconds(self) -> float:
         """For how long to try before giving up."""
         return self._patience if self.is_known else min(self._patience, _FIRST_PATIENCE_SECONDS)
-
-
-# For the hooks below, which know no store.
-_open_databases: weakref.WeakSet[PostgresDatabase] = weakref.WeakSet()
-_paused: list[PostgresDatabase] = []
-
-
-def _before_fork() -> None:
-    # A child that inherits a connection would speak on it between the parent's words, and end it with itself.
-    for database in list(_open_databases):
-        database.pause()
-        _paused.append(database)
-
-
-def _after_fork(*, is_child: bool) -> None:
-    while _paused:
-        _paused.pop().resume(is_child=is_child)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=lambda: _after_fork(is_child=False),
-        after_in_child=lambda: _after_fork(is_child=True),
-    )

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +20,7 @@ from typing import TypeVar
 from kitaru.clock import SYSTEM_CLOCK, Clock
 from kitaru.errors import KitaruBackendError
 from kitaru.faults import fault
+from kitaru.forking import pause_at_fork
 from kitaru.retention import Space
 from kitaru.store import sqlite_files
 from kitaru.store.contract.sharing import Watch
@@ -110,7 +110,7 @@ class SqliteDatabase:
         self._is_prepared = False
         self._identity: tuple[int, int] | None = None
         self._start()
-        _open_databases.add(self)
+        pause_at_fork(self)
 
     def _start(self) -> None:
         # Reentrant, so that a fork from inside a transaction does not hang.
@@ -268,28 +268,3 @@ class SqliteDatabase:
         if self._writer is not None:
             writer, self._writer = self._writer, None
             writer.connection.close()
-
-
-# For the hooks below, which know no store.
-_open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
-
-_paused: list[SqliteDatabase] = []
-
-
-def _before_fork() -> None:
-    for database in list(_open_databases):
-        database.pause()
-        _paused.append(database)
-
-
-def _after_fork(*, is_child: bool) -> None:
-    while _paused:
-        _paused.pop().resume(is_child=is_child)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=lambda: _after_fork(is_child=False),
-        after_in_child=lambda: _after_fork(is_child=True),
-    )

@@ -12,13 +12,11 @@ the processor time.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import select
 import socket
 import ssl
 import time
-import weakref
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,6 +30,7 @@ from kitaru._version import __version__
 from kitaru.access import NO_ACCESS, ServerAccess
 from kitaru.errors import KitaruBackendError, KitaruError, KitaruUsageError
 from kitaru.faults import fault
+from kitaru.forking import forget_in_child
 from kitaru.wire.exchange import Reader, request_head, send
 from kitaru.wire.problems import PROBLEM_TYPE, rebuild
 from kitaru.wire.versions import VERSION_HEADER, WIRE_HEADER, WIRE_VERSION
@@ -117,7 +116,7 @@ class ServerConnection:
         # Since when the server has not answered, and when that was last seen; None if it has.
         self._outage: tuple[float, float] | None = None
         self._is_told = False
-        _connections.add(self)
+        forget_in_child(self)
 
     def forget(self) -> None:
         """Begin without connections, in a forked child: those that are open are its parent's."""
@@ -251,7 +250,7 @@ class ServerConnection:
         body: bytes | memoryview,
         seconds: float,
     ) -> tuple[int, dict[str, str], bytes]:
-        reader = Reader(sock)
+        reader = Reader(sock, seconds)
         is_read = False
         try:
             sock.settimeout(seconds)
@@ -378,16 +377,3 @@ def _is_readable(sock: socket.socket) -> bool:
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))
     return bool(select.select([sock], [], [], 0)[0])  # pragma: no cover - Windows
-
-
-# For the hook below, which knows no store.
-_connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for connection in list(_connections):
-        connection.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

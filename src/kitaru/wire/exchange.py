@@ -11,9 +11,12 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import time
 
 _PIECE_BYTES = 256 * 1024
 _MOST_HEAD_BYTES = 64 * 1024
+# What a server waits for, too (`server/limits.py`): less is no network, but somebody who holds a client.
+_SLOWEST_BYTES_PER_SECOND = 16 * 1024
 _LENGTH = re.compile(r"[0-9A-Fa-f]{1,16}", re.ASCII)
 _BODILESS = frozenset({204, 304})
 
@@ -50,12 +53,19 @@ def send(sock: socket.socket, head: bytes, body: bytes | memoryview) -> None:
 class Reader:
     """Reads one answer.
 
+    Args:
+        sock: Where it comes from.
+        seconds: How long it may take from its first byte on, and longer the more bytes it has.
+
     Attributes:
         is_reusable: Whether another request may be sent when this answer has been read.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
         self._sock = sock
+        self._seconds = seconds
+        self._began: float | None = None
+        self._received = 0
         self._buffer = bytearray()
         self.is_reusable = False
 
@@ -67,6 +77,7 @@ class Reader:
 
         Raises:
             BrokenAnswerError: It is no answer, or not a whole one.
+            TimeoutError: It came too slowly.
             OSError: The connection broke.
         """
         version, status, headers = self._read_head()
@@ -157,6 +168,15 @@ class Reader:
     def _receive(self) -> bool:
         piece = self._sock.recv(_PIECE_BYTES)
         self._buffer += piece
+        self._received += len(piece)
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        # A socket's own timeout begins anew with every byte.
+        allowed = self._seconds + self._received / _SLOWEST_BYTES_PER_SECOND
+        if piece and now - self._began > allowed:
+            message = f"the answer came too slowly: {self._received} bytes in {allowed:.0f} s"
+            raise TimeoutError(message)
         return bool(piece)
 
 
