@@ -22,7 +22,7 @@ from kitaru.settings_rules import file_url
 from kitaru.store.contract import Store
 from tests.crash.sweep import CONTINUE, Case, Cases, check_files, end
 from tests.postgres import Databases, PostgresServer, free_port
-from tests.proxy import Relay, relay
+from tests.relay import Relay
 from tests.server_process import ServerProcess
 from tests.stores import HTTP, POSTGRES, Place
 
@@ -158,8 +158,8 @@ def test_run_outlives_ten_kills_of_either_of_two_servers(
     tmp_path: Path,
 ) -> None:
     servers = [serve(database), serve(database)]
-    between = stack.enter_context(relay(*(server.port for server in servers)))
-    case = _case(tmp_path, _url(between))
+    between = stack.enter_context(Relay(*(server.port for server in servers)))
+    case = _case(tmp_path, between.url)
     chance = random.Random(10)
 
     def outage() -> None:
@@ -181,8 +181,8 @@ def test_run_that_is_cut_off_for_a_moment_goes_on_under_its_claim(
     tmp_path: Path,
 ) -> None:
     server = serve(database)
-    between = stack.enter_context(relay(server.port))
-    case, direct = _case(tmp_path, _url(between)), _case(tmp_path, server.url)
+    between = stack.enter_context(Relay(server.port))
+    case, direct = _case(tmp_path, between.url), _case(tmp_path, server.url)
 
     def outage() -> None:
         with between.refused():
@@ -204,8 +204,8 @@ def test_run_that_is_cut_off_for_longer_than_its_lease_is_taken_over(
     tmp_path: Path,
 ) -> None:
     server = serve(database)
-    between = stack.enter_context(relay(server.port))
-    case, direct = _case(tmp_path, _url(between)), _case(tmp_path, server.url)
+    between = stack.enter_context(Relay(server.port))
+    case, direct = _case(tmp_path, between.url), _case(tmp_path, server.url)
     cut_off = case.start(case.script(), str(ROUNDS), **HASTY)
     processes.append(cut_off)
     case.wait_for_line("effects")
@@ -268,7 +268,3 @@ def test_runner_whose_clock_is_wrong_neither_loses_its_lease_nor_keeps_it_longer
     assert (execution.status, execution.epoch) == (ExecutionStatus.COMPLETED, 1)
     assert [effect.identity for effect in case.effects()] == ["first", "second", "third"]
     check_files(case)
-
-
-def _url(between: Relay) -> str:
-    return f"http://127.0.0.1:{between.port}"

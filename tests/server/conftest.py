@@ -16,7 +16,7 @@ from kitaru.store.http import HttpStore
 from kitaru.store.opening import forget_stores
 from kitaru.store.sqlite import SQLiteStore
 from kitaru.worker import runners
-from tests.server.proxy import Proxy
+from tests.relay import Relay
 from tests.server.serving import DEADLINE_SECONDS, RunningServer, serving
 
 
@@ -52,9 +52,9 @@ def store(server: RunningServer) -> Iterator[HttpStore]:
 
 
 @pytest.fixture
-def proxy(server: RunningServer) -> Iterator[Proxy]:
+def relay(server: RunningServer) -> Iterator[Relay]:
     """Return a network to the server, which the test can cut."""
-    with Proxy(server.port) as between:
+    with Relay(server.port) as between:
         yield between
 
 
@@ -68,12 +68,12 @@ def connected(
 
 
 @pytest.fixture
-def connected_by_proxy(
-    config_dir: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+def connected_by_relay(
+    config_dir: Path, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """Have flows of this process run against the server, over a network that can be cut."""
-    with _connected(proxy.url, monkeypatch):
-        yield proxy.url
+    with _connected(relay.url, monkeypatch):
+        yield relay.url
 
 
 @contextlib.contextmanager

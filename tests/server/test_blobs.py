@@ -12,7 +12,7 @@ from kitaru.blobs.http import HttpBlobs
 from kitaru.blobs.local import LocalBlobs
 from kitaru.errors import KitaruBackendError
 from kitaru.store.sqlite import SQLiteStore
-from tests.server.proxy import Proxy
+from tests.relay import Relay
 from tests.server.serving import DEADLINE_SECONDS, RunningServer
 from tests.server.test_doors import ask
 
@@ -54,26 +54,26 @@ def test_digest_never_becomes_another_path(server: RunningServer, local: LocalBl
 
 
 def test_value_whose_answers_are_lost_is_kept_and_comes_back(
-    proxy: Proxy, local: LocalBlobs
+    relay: Relay, local: LocalBlobs
 ) -> None:
-    blobs = HttpBlobs(proxy.url, runs_seconds=DEADLINE_SECONDS)
-    proxy.lose_answers(2)
+    blobs = HttpBlobs(relay.url, runs_seconds=DEADLINE_SECONDS)
+    relay.lose_answers(2)
     blobs.put(DATA)
-    proxy.lose_answers(2)
+    relay.lose_answers(2)
 
     assert blobs.get(DIGEST) == DATA
     assert list(local.list_digests()) == [DIGEST]
     assert list(local.root.glob("partial/*")) == []
 
 
-def test_blobs_out_of_reach_are_named_with_the_way_out(proxy: Proxy) -> None:
-    blobs = HttpBlobs(proxy.url, runs_seconds=0.1, others_seconds=0.1)
-    proxy.cut()
+def test_blobs_out_of_reach_are_named_with_the_way_out(relay: Relay) -> None:
+    blobs = HttpBlobs(relay.url, runs_seconds=0.1, others_seconds=0.1)
+    relay.cut()
 
     with pytest.raises(KitaruBackendError, match="'send a blob'") as raised:
         blobs.get(DIGEST)
 
-    assert proxy.url in str(raised.value)
+    assert relay.url in str(raised.value)
 
 
 def test_large_values_of_a_connected_flow_lie_on_the_server(

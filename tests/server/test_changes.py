@@ -13,7 +13,7 @@ import pytest
 from kitaru.store.contract import Watch
 from kitaru.store.http import HttpStore
 from kitaru.store.sqlite import SQLiteStore
-from tests.server.proxy import Proxy
+from tests.relay import Relay
 from tests.server.serving import DEADLINE_SECONDS, RunningServer, wait_until
 
 
@@ -87,19 +87,19 @@ def test_watch_on_a_store_that_tells_nothing_is_not_live(
 def test_watch_is_not_live_while_the_network_is_cut(
     server: RunningServer, behind: TellingStore
 ) -> None:
-    with Proxy(server.port) as proxy:
-        store = HttpStore(proxy.url)
+    with Relay(server.port) as relay:
+        store = HttpStore(relay.url)
         woken = threading.Event()
         watch = store.watch(woken.set)
         wait_until(lambda: watch.is_live)
         woken.clear()
 
-        proxy.cut()
+        relay.cut()
 
         assert woken.wait(DEADLINE_SECONDS)
         wait_until(lambda: not watch.is_live)
         woken.clear()
-        proxy.restore()
+        relay.restore()
         assert woken.wait(DEADLINE_SECONDS)
         wait_until(lambda: watch.is_live)
         store.close()

@@ -11,7 +11,7 @@ from kitaru import KitaruClient, checkpoint, flow, wait
 from kitaru.clock import MICROSECONDS
 from kitaru.model import ExecutionStatus
 from kitaru.store.sqlite import SQLiteStore
-from tests.server.proxy import Proxy
+from tests.relay import Relay
 from tests.server.serving import DEADLINE_SECONDS, RunningServer, wait_until
 
 
@@ -39,7 +39,7 @@ def has_expired(store: SQLiteStore, exec_id: str) -> bool:
 
 
 def test_run_outlives_a_cut_that_outlasts_its_lease(
-    short_lease: None, connected_by_proxy: str, proxy: Proxy, behind: SQLiteStore
+    short_lease: None, connected_by_relay: str, relay: Relay, behind: SQLiteStore
 ) -> None:
     ran: Counter[int] = Counter()
     gate = Gate()
@@ -57,11 +57,11 @@ def test_run_outlives_a_cut_that_outlasts_its_lease(
 
     handle = steps.run()
     assert gate.inside.wait(DEADLINE_SECONDS)
-    proxy.cut()
+    relay.cut()
     wait_until(lambda: has_expired(behind, handle.exec_id))
     gate.go_on.set()
     assert behind.get_execution(handle.exec_id).status is ExecutionStatus.RUNNING
-    proxy.restore()
+    relay.restore()
 
     assert handle.wait(timeout=DEADLINE_SECONDS) == 10
     assert ran == Counter({1: 1, 2: 1, 3: 1, 4: 1})
@@ -71,8 +71,8 @@ def test_run_outlives_a_cut_that_outlasts_its_lease(
 
 def test_run_between_two_calls_outlives_a_cut_as_well(
     short_lease: None,
-    connected_by_proxy: str,
-    proxy: Proxy,
+    connected_by_relay: str,
+    relay: Relay,
     behind: SQLiteStore,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -90,19 +90,19 @@ def test_run_between_two_calls_outlives_a_cut_as_well(
 
     handle = steps.run()
     assert gate.inside.wait(DEADLINE_SECONDS)
-    proxy.cut()
+    relay.cut()
     wait_until(lambda: has_expired(behind, handle.exec_id))
     gate.go_on.set()
     # Its renewal has failed, and it asks again.
     wait_until(lambda: any(one.name == "kitaru.wire.connection" for one in caplog.records))
-    proxy.restore()
+    relay.restore()
 
     assert handle.wait(timeout=DEADLINE_SECONDS) == 3
     assert behind.get_execution(handle.exec_id).recoveries == 0
 
 
 def test_run_that_was_given_up_during_a_cut_goes_on_under_another_claim(
-    connected_by_proxy: str, proxy: Proxy, behind: SQLiteStore
+    connected_by_relay: str, relay: Relay, behind: SQLiteStore
 ) -> None:
     ran: Counter[int] = Counter()
     gate = Gate()
@@ -121,9 +121,9 @@ def test_run_that_was_given_up_during_a_cut_goes_on_under_another_claim(
     handle = steps.run()
     assert gate.inside.wait(DEADLINE_SECONDS)
     owner = behind.get_execution(handle.exec_id).lease_owner or ""
-    proxy.cut()
+    relay.cut()
     behind.reap(now=behind.clock.now(), dead_owners=[owner])
-    proxy.restore()
+    relay.restore()
     gate.go_on.set()
 
     # Nobody else is there to go on with it, so that the process that waits for it does, under another claim.

@@ -449,6 +449,26 @@ def test_new_executions_are_weighed_by_their_inputs() -> None:
     assert [len(batch) for batch in commits.batches] == [1, 1, 1]
 
 
+def test_creations_and_records_are_committed_apart() -> None:
+    """Who creates is to hear soon that the store is away, while records are waited with."""
+    commits = Commits(is_open=False)
+    writer = JournalWriter(commits)
+    first = in_thread(lambda: writer.write(write_of("a")))
+    commits.wait_inside()
+    creations = [new_execution(), new_execution()]
+    writes: list[Write] = [write_of("b"), *creations, write_of("c")]
+    told = [Future[Any]() for _ in writes]
+    for write, future in zip(writes, told, strict=True):
+        writer.submit(write, future.set_result)
+
+    commits.open()
+
+    first.result(PATIENCE)
+    for future in told:
+        future.result(PATIENCE)
+    assert commits.batches == [["a"], ["b"], [creation.id for creation in creations], ["c"]]
+
+
 @pytest.mark.parametrize("share_submitted", [0.0, 0.5, 1.0])
 def test_no_write_of_sixty_four_threads_is_lost_or_made_twice(share_submitted: float) -> None:
     commits = Commits()

@@ -24,7 +24,7 @@ from kitaru.store import Store
 from kitaru.store.journal_writer import JournalWriter
 from kitaru.store.postgres import PostgresStore
 from tests.postgres import PATIENCE_SECONDS, Databases, PostgresServer, free_port
-from tests.proxy import Relay, relay
+from tests.relay import Relay
 from tests.store.records import (
     FAILURE,
     NOW,
@@ -56,7 +56,7 @@ def lossy(postgres_url: str) -> Iterator[tuple[Relay, PostgresStore]]:
     """Return a store behind a relay, and the relay."""
     port = urlsplit(postgres_url).port
     assert port is not None
-    with relay(port) as between:
+    with Relay(port) as between:
         store = PostgresStore(postgres_url.replace(f":{port}/", f":{between.port}/"))
         store.list_running()
         yield between, store
@@ -285,6 +285,29 @@ def test_database_that_is_restarted_is_waited_for(own_server: PostgresServer, ho
         f"step#{n}" for n in range(400)
     ]
     assert store.verify() == []
+    store.close()
+
+
+@pytest.mark.slow
+def test_restart_is_found_out_once_and_not_by_each_connection(own_server: PostgresServer) -> None:
+    store = PostgresStore(own_server.url("postgres"))
+    store.migrate()
+    together = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        for each in [
+            pool.submit(store._postgres.read, lambda _: together.wait(PATIENCE_SECONDS))
+            for _ in range(4)
+        ]:
+            each.result(PATIENCE_SECONDS)
+    idle = store._postgres._sessions._idle
+    assert len(idle) == 4
+
+    own_server.stop()
+    own_server.start()
+    store.list_running()
+
+    assert all(session.connection.closed for session in idle)
+    assert len(store._postgres._sessions._idle) == 1
     store.close()
 
 
