@@ -14,8 +14,8 @@ from kitaru.store.http import HttpStore
 from kitaru.store.operations import OPERATIONS, wrap_writes
 from kitaru.store.sqlite import SQLiteStore
 from tests.relay import Relay
-from tests.server.test_doors import KEYED, ask
 from tests.server.serving import DEADLINE_SECONDS, RunningServer, wait_until
+from tests.server.test_doors import KEYED, ask
 from tests.store.records import (
     NOW,
     call,
