@@ -76,10 +76,7 @@ class PostgresServer:
         self._data.mkdir()
         if self._user is not None:
             shutil.chown(self._data, self._user)
-        made = self._run(
-            "initdb", "--auth=trust", "--username=kitaru", "--no-sync", "-D", str(self._data)
-        )
-        assert made.returncode == 0, made.stderr
+        self.run("initdb", "--auth=trust", "--username=kitaru", "--no-sync", "-D", str(self._data))
 
     def _find_programs(self) -> Path:
         # Not imported: importing it makes folders and warns about the environment.
@@ -100,11 +97,13 @@ class PostgresServer:
             return self.folder / "programs" / "bin"
         return programs
 
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of Postgres' programs to its end, which must be a good one."""
+        done = subprocess.run(
             [self._programs / program, *arguments],
             user=self._user, cwd=self.folder, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
         """Start it and return once it answers."""
