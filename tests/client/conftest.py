@@ -1,5 +1,8 @@
+"""Every test of the client has a store of its own, of every kind."""
+
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,15 +10,27 @@ import pytest
 from kitaru import settings
 from kitaru.client import KitaruClient
 from kitaru.store import Store, open_store
+from tests.stores import KINDS, Places
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("only_kinds")
+        metafunc.parametrize("store_kind", KINDS if only is None else only.args)
 
 
 @pytest.fixture
-def store(config_dir: Path, monkeypatch: pytest.MonkeyPatch):
+def store(
+    store_kind: str, config_dir: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
     monkeypatch.chdir(config_dir.parent)
-    settings.forget()
-    opened = open_store(settings.current().store_url)
-    yield opened
-    opened.close()
+    with places.empty(store_kind, config_dir) as place:
+        for name, value in place.environment().items():
+            monkeypatch.setenv(name, value)
+        settings.forget()
+        opened = open_store(settings.current().store_url)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

@@ -25,6 +25,11 @@ S = ExecutionStatus
 EVERYTHING = ExecutionFilter(project="default")
 
 
+pytestmark = pytest.mark.only_kinds(
+    "sqlite", reason="a database that many share has its own means, and Kitaru says so"
+)
+
+
 def write_large(store: Store, number: int) -> str:
     """Keep an execution whose values are blobs."""
     blobs = open_blobs(settings.current().artifact_store)
