@@ -18,7 +18,7 @@ _KIND = "store kind"
 # The parameters by which tests get a store of a kind.
 _PARAMETERS = ("store_kind", "store", "served_store")
 _KILLS = "crash (kills)"
-_ROWS = ("engine", "waits", "replay", "workers", "store conformance", _KILLS, "outages")
+_ROWS = ("engine", "waits", "replay", "workers", "client", "store conformance", _KILLS, "outages")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -97,6 +97,8 @@ def _row_of(nodeid: str) -> str | None:
             return "engine"
         case ("worker", _):
             return "workers"
+        case ("client", _):
+            return "client"
         case _:
             return None
 
