@@ -6,9 +6,14 @@ on a connection that both have. So whatever has some of these is told. Windows h
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import weakref
+from collections.abc import Callable
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 
 class Forgetful(Protocol):
@@ -44,25 +49,41 @@ def pause_at_fork(thing: Pausing) -> None:
 _forgetful: weakref.WeakSet[Forgetful] = weakref.WeakSet()
 _pausing: weakref.WeakSet[Pausing] = weakref.WeakSet()
 _paused: list[Pausing] = []
+# Two threads may fork at once: what one has paused, the other must not let go on.
+_forking = threading.Lock()
 
 
 def _pause() -> None:
+    _forking.acquire()
     for thing in list(_pausing):
-        thing.pause()
         _paused.append(thing)
+        _do(thing.pause)
 
 
-def _resume(*, is_child: bool) -> None:
-    if is_child:
-        for thing in list(_forgetful):
-            thing.forget()
+def _resume() -> None:
     while _paused:
-        _paused.pop().resume(is_child=is_child)
+        thing = _paused.pop()
+        _do(lambda thing=thing: thing.resume(is_child=False))
+    _forking.release()
+
+
+def _begin_child() -> None:
+    global _forking  # noqa: PLW0603 - the parent's is held, by a thread that does not exist here
+    _forking = threading.Lock()
+    for forgetful in list(_forgetful):
+        _do(forgetful.forget)
+    while _paused:
+        thing = _paused.pop()
+        _do(lambda thing=thing: thing.resume(is_child=True))
+
+
+def _do(step: Callable[[], None]) -> None:
+    """Have one thing fail alone: the others must go on, and nobody could be told but by a log."""
+    try:
+        step()
+    except Exception:
+        logger.exception("a fork has left something of Kitaru's out of order")
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_pause,
-        after_in_parent=lambda: _resume(is_child=False),
-        after_in_child=lambda: _resume(is_child=True),
-    )
+    os.register_at_fork(before=_pause, after_in_parent=_resume, after_in_child=_begin_child)

@@ -507,6 +507,23 @@ def test_database_without_tables_is_refused_with_the_command(databases: Database
         store.close()
 
 
+def test_database_with_tables_of_others_by_our_names_is_left_alone(databases: Databases) -> None:
+    with databases.unmigrated() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE execution (judge TEXT)")
+        store = PostgresStore(url)
+
+        with pytest.raises(KitaruBackendError, match=r"of another program.*'execution'.*createdb"):
+            store.migrate()
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            tables = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchall()
+        assert tables == [("execution",)]
+        store.close()
+
+
 def test_processes_that_migrate_at_once_wait_for_each_other(databases: Databases) -> None:
     with databases.unmigrated() as url:
         stores = [PostgresStore(url) for _ in range(4)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kitaru.clock import MICROSECONDS, Clock
 from kitaru.engine.owner import Owner
@@ -16,11 +16,9 @@ logger = logging.getLogger(__name__)
 
 # A worker that died elsewhere, or whose death nobody saw, is forgotten after a day.
 _FORGOTTEN_SECONDS = 24 * 3600.0
-# The dead are in nobody's way: who reserves asks who was seen a moment ago.
-_FORGET_SECONDS = 10.0
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Dispatcher:
     """Starts processes for executions that are pending and that no worker serves.
 
@@ -44,7 +42,6 @@ class Dispatcher:
     retry_seconds: float = 10.0
     most: int = 16
     name: str = "dispatcher"
-    _forgot_at: int | None = field(default=None, init=False)
 
     def run_once(self) -> bool:
         """Start processes for a batch of executions.
@@ -53,9 +50,7 @@ class Dispatcher:
         attendant dies in between, the next launch comes after `retry_seconds`.
         """
         now = self.clock.now()
-        if self._forgot_at is None or now - self._forgot_at >= _micros(_FORGET_SECONDS):
-            self._forget_the_dead(now)
-            self._forgot_at = now
+        self._forget_the_dead(now)
         for exec_id in self.stack.take_killed():
             self.store.hasten_launch(exec_id, now=now)
         free = self.most - self.stack.count()

@@ -25,6 +25,7 @@ from kitaru.settings import Settings
 from kitaru.wire.connection import Patience, ServerConnection
 
 _STATUS = "/api/v1/status"
+_WAY_OUT = "Nothing was changed. Check its URL, that it runs, and that this machine reaches it."
 # Somebody waits for it; a server that is starting has a moment.
 _PATIENCE = Patience(3.0, 10.0)
 _GLANCE = Patience(0.0, 3.0)
@@ -74,7 +75,11 @@ def ask_server(present: Settings, *, at_a_glance: bool = False) -> ServerFacts:
     connection = ServerConnection(url, present.access)
     try:
         answer = connection.ask(
-            "GET", _STATUS, patience=_GLANCE if at_a_glance else _PATIENCE, what="status"
+            "GET",
+            _STATUS,
+            patience=_GLANCE if at_a_glance else _PATIENCE,
+            what="status",
+            way_out=_WAY_OUT,
         )
         connection.raise_for_problem(answer)
         said = msgspec.json.decode(answer.body, type=_Said)

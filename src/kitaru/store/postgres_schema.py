@@ -22,6 +22,11 @@ CREATE TABLE IF NOT EXISTS kitaru_migration (
 );
 """
 
+_TABLES = (
+    *("execution", "call", "attempt", "artifact", "metadata", "log_line", "event", "wait"),
+    *("worker", "receipt"),
+)
+
 # Held by whoever migrates, until the end of its transaction; any number that nobody else uses.
 _LOCK = 0x6B697461_7275
 
@@ -64,14 +69,17 @@ def migrate(session: PostgresSession, url: str) -> None:
     and to run in several processes at once: one waits for the other. A newer database is left as it is.
 
     Raises:
-        KitaruBackendError: A newer version wrote it, or its history is not ours.
+        KitaruBackendError: A newer version wrote it, its history is not ours, or it has tables of others.
     """
     known = known_migrations(DIALECT)
     while True:
         session.execute("BEGIN")
         try:
             session.query("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
-            missing = missing_migrations(read_history(session), known, url)
+            history = read_history(session)
+            if not history:
+                _refuse_tables_of_others(session, url)
+            missing = missing_migrations(history, known, url)
             if missing:
                 _apply(session, missing[0])
                 fault("migration.inside")
@@ -83,6 +91,22 @@ def migrate(session: PostgresSession, url: str) -> None:
         if not missing:
             return
         fault("migration.after_commit")
+
+
+def _refuse_tables_of_others(session: PostgresSession, url: str) -> None:
+    """Leave a database alone that has tables by the names of ours and was never ours."""
+    names = ", ".join("?" for _ in _TABLES)
+    found = session.query(
+        f"SELECT name FROM unnest(ARRAY[{names}]) AS wanted (name) WHERE to_regclass(name) IS NOT NULL",  # noqa: S608 - only marks
+        _TABLES,
+    )
+    if found:
+        told = ", ".join(repr(name) for (name,) in found)
+        message = (
+            f"the database {url!r} has tables of another program, which have the names of Kitaru's: {told}."
+            f" Nothing was changed. Give Kitaru a database of its own (`createdb kitaru`)."
+        )
+        raise KitaruBackendError(message)
 
 
 def _apply(session: PostgresSession, migration: Migration) -> None:

@@ -50,6 +50,11 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _MOST_IDLE = 64
 _OUTAGE_IS_NEWS_SECONDS = 30.0
 
+_WAY_OUT = (
+    "What was recorded before is kept. Check that the server runs and that this machine reaches it"
+    " (`kitaru status`), then continue with `kitaru executions recover`."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -140,6 +145,7 @@ class ServerConnection:
         headers: Mapping[str, str] | None = None,
         patience: Patience,
         what: str,
+        way_out: str = _WAY_OUT,
     ) -> Answer:
         """Return the server's answer, which may be a problem (`raise_for_problem`).
 
@@ -150,6 +156,7 @@ class ServerConnection:
             headers: Besides those of every request.
             patience: For how long to try.
             what: What is asked for, for the error.
+            way_out: What is left as it was, and what to do, for the error.
 
         Durability: if this raises, the request may have been done or not.
 
@@ -187,7 +194,14 @@ class ServerConnection:
             wait = max(retry_after, pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients, guards nothing
             if time.monotonic() + wait > deadline:
                 self._note_outage(began, trouble, patience)
-                raise self._unreachable(what, tries, time.monotonic() - began, trouble) from cause
+                often = (
+                    "once" if tries == 1 else f"{tries} times in {time.monotonic() - began:.0f} s"
+                )
+                message = (
+                    f"the server {self.url!r} did not do {what!r}; it was asked {often}, the last time"
+                    f" {trouble}. {way_out}"
+                )
+                raise KitaruBackendError(message) from cause
             self._note_outage(began, trouble, patience)
             time.sleep(wait)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
@@ -331,16 +345,6 @@ class ServerConnection:
             self._is_told = False
             logger.info("the server %r answers again", self.url)
 
-    def _unreachable(
-        self, what: str, tries: int, seconds: float, trouble: str
-    ) -> KitaruBackendError:
-        often = "once" if tries == 1 else f"{tries} times in {seconds:.0f} s"
-        return KitaruBackendError(
-            f"the server {self.url!r} did not do {what!r}; it was asked {often}, the last time {trouble}."
-            f" What was recorded before is kept. Check that the server runs and that this machine reaches it"
-            f" (`kitaru status`), then continue with `kitaru executions recover`."
-        )
-
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> KitaruBackendError:
         return KitaruBackendError(
             f"the server {self.url!r} could not prove its name: {error.verify_message}. Trust its"
@@ -357,6 +361,8 @@ def _words_of(error: Exception) -> str:
         return "its name is not known here"
     if isinstance(error, ConnectionError):
         return "the connection broke"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "it did not speak TLS, so that its URL may begin with `http://`"
     return str(error) or type(error).__name__
 
 
