@@ -317,6 +317,10 @@ def test_a_login_that_does_not_work_changes_nothing(
     assert "Give it with `--api-key`" in without.err
     assert "another token" in wrong.err
     assert "falsch" not in wrong.err
+    waiting, failed = elsewhere.err.splitlines()
+    assert "is asked again for up to 3 s: nobody listens there" in waiting
+    assert "Nothing was changed. Check its URL" in failed
+    assert "recover" not in failed
     assert not (config_dir / "config.toml").exists()
 
 

@@ -289,6 +289,28 @@ def test_database_that_is_restarted_is_waited_for(own_server: PostgresServer, ho
 
 
 @pytest.mark.slow
+def test_database_that_is_away_for_more_than_a_moment_is_told_of_once(
+    own_server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = PostgresStore(own_server.url("postgres"))
+    store.migrate()
+    own_server.kill()
+
+    with caplog.at_level(logging.INFO, "kitaru.store"), ThreadPoolExecutor(2) as pool:
+        reading = [pool.submit(store.list_running) for _ in range(2)]
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while "out of reach" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.02)
+        own_server.start()
+        assert [each.result(PATIENCE_SECONDS) for each in reading] == [[], []]
+
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("is out of reach, and is tried for up to 90 s" in message for message in told) == 1
+    assert sum("answers again" in message for message in told) == 1
+    store.close()
+
+
+@pytest.mark.slow
 def test_restart_is_found_out_once_and_not_by_each_connection(own_server: PostgresServer) -> None:
     store = PostgresStore(own_server.url("postgres"))
     store.migrate()

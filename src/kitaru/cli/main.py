@@ -168,9 +168,28 @@ def _configure_logging() -> None:
     """Keep Kitaru's own records to itself; the commands tell what people need to know."""
     handler = logging.StreamHandler() if debugging() else logging.NullHandler()
     own = logging.getLogger("kitaru")
-    if not own.handlers:
-        own.addHandler(handler)
-        own.setLevel(logging.DEBUG if debugging() else logging.NOTSET)
+    if own.handlers:
+        return
+    own.addHandler(handler)
+    own.setLevel(logging.DEBUG if debugging() else logging.NOTSET)
+    if not debugging():
+        for name in _WHO_WAITS:
+            logging.getLogger(name).addHandler(_Notes(logging.WARNING))
+
+
+# Whoever waits for a store that is away does not answer meanwhile, and people should know why.
+_WHO_WAITS = (
+    "kitaru.wire.connection",
+    "kitaru.store.postgres_attempts",
+    "kitaru.store.sqlite_patience",
+)
+
+
+class _Notes(logging.Handler):
+    """Tells people in a line what a record says."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print_note(f"Kitaru: {record.getMessage()}")
 
 
 def debugging() -> bool:

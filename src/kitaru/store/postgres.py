@@ -175,6 +175,7 @@ class PostgresDatabase:
         self._parameters = parameters_of(url)
         self._url = public_url(self._parameters)
         self._patience = patience_seconds
+        self.is_outage_told = False
         self._statements = load_statements(DIALECT, "%s")
         self._is_checked = False
         self._receipts = 0
@@ -312,6 +313,9 @@ class PostgresDatabase:
                 is_sound = tidy(session)
                 raise
             else:
+                if self.is_outage_told:
+                    self.is_outage_told = False
+                    logger.info("the database '%s' answers again", self._url)
                 return result
             finally:
                 if session is not None:

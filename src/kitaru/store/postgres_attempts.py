@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import uuid
@@ -22,8 +23,12 @@ from kitaru.store.postgres_errors import (
 from kitaru.store.postgres_session import PostgresSession
 from kitaru.store.receipts import COMMITTED, record_receipt, was_committed
 
+logger = logging.getLogger(__name__)
+
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 1.0
+# Longer than a database needs that is merely busy.
+_TELL_SECONDS = 1.0
 # How often work is done again because somebody was faster; twice is unlikely, ten times is a mistake of ours.
 _MOST_RACES = 10
 
@@ -38,7 +43,13 @@ _BEGIN = (
 
 
 class Away(Protocol):
-    """What has to be known of a database that may be away."""
+    """What has to be known of a database that may be away.
+
+    Attributes:
+        is_outage_told: Whether the log has been told that it is away just now.
+    """
+
+    is_outage_told: bool
 
     @property
     def url(self) -> str:
@@ -124,10 +135,18 @@ class Patience:
             self._races += 1
             self._is_contended = True
             return
-        if not is_transient(error) or waited > min(self._database.patience_seconds, self._most):
+        most = min(self._database.patience_seconds, self._most)
+        if not is_transient(error) or waited > most:
             raise to_kitaru_error(
                 error, self._database.url, waited=waited, is_known=self._database.is_known
             ) from error
+        if waited > _TELL_SECONDS and is_lost(error) and not self._database.is_outage_told:
+            self._database.is_outage_told = True
+            logger.warning(
+                "the database '%s' is out of reach, and is tried for up to %g s",
+                self._database.url,
+                most,
+            )
 
     def wait(self) -> None:
         """Wait a moment before the next try, longer each time that the database was away."""
