@@ -30,6 +30,7 @@ GROUND = frozenset(
         "retry",
         "retention",
         "faults",
+        "forking",
         "stopping",
         "code_ref",
     }
