@@ -1,4 +1,4 @@
-"""Every test of the client has a store of its own, of every kind."""
+"""Every test of the client has a store of its own: a file, and a server, which has its own in Postgres."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from kitaru import settings
 from kitaru.client import KitaruClient
 from kitaru.store import Store, open_store
-from tests.stores import KINDS, Places
+from tests.stores import FILE, HTTP, Places
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("only_kinds")
-        metafunc.parametrize("store_kind", KINDS if only is None else only.args)
+        metafunc.parametrize("store_kind", (FILE, HTTP) if only is None else only.args)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def leave_blob(data: bytes) -> str:
     return digest
 
 
-@pytest.mark.only_kinds("sqlite", "postgres", reason="it looks into the folder of values")
+@pytest.mark.only_kinds("sqlite", reason="it looks into the folder of values")
 def test_pass_rests_after_each_step_and_may_be_stopped_and_continued(store: Store) -> None:
     fill(store, 120)  # more rows than one step takes
     leave_blob(b"unneeded")
@@ -71,7 +71,7 @@ def test_pass_rests_after_each_step_and_may_be_stopped_and_continued(store: Stor
     )
 
 
-@pytest.mark.only_kinds("sqlite", "postgres", reason="it looks into the folder of values")
+@pytest.mark.only_kinds("sqlite", reason="it looks into the folder of values")
 def test_blobs_are_collected_without_any_rule(store: Store) -> None:
     fill(store, 1)
     digest = leave_blob(b"unneeded")
@@ -83,7 +83,7 @@ def test_blobs_are_collected_without_any_rule(store: Store) -> None:
     assert not blobs.has(digest)
 
 
-@pytest.mark.only_kinds("sqlite", "postgres", reason="it looks into the folder of values")
+@pytest.mark.only_kinds("sqlite", reason="it looks into the folder of values")
 def test_blobs_stay_that_may_have_been_put_by_what_runs(store: Store) -> None:
     runs = Book.begin(store, created_at=0)
     digest = leave_blob(b"put by a body that goes on for years")
@@ -154,7 +154,7 @@ def test_room_is_measured_before_and_after_shrinking(client: KitaruClient, store
     assert after.file_bytes < before.file_bytes
 
 
-@pytest.mark.only_kinds("sqlite", "postgres", reason="it looks into the folder of values")
+@pytest.mark.only_kinds("sqlite", reason="it looks into the folder of values")
 def test_execution_pruned_while_it_is_exported_is_said_to_be_gone(
     client: KitaruClient, store: Store, tmp_path: Path
 ) -> None:

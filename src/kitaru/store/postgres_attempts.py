@@ -126,10 +126,12 @@ class Patience:
         self._began = time.monotonic()
         self._races = 0
         self._pause = _FIRST_PAUSE_SECONDS
+        self._lost_at: float | None = None
 
     def note(self, error: psycopg.Error) -> None:
         """Raise an error as ours if doing the work again is no use, or was none for too long."""
-        waited = time.monotonic() - self._began
+        now = time.monotonic()
+        waited = now - self._began
         self._is_contended = is_contended(error)
         if is_raced(error) and self._races < _MOST_RACES:
             self._races += 1
@@ -140,7 +142,11 @@ class Patience:
             raise to_kitaru_error(
                 error, self._database.url, waited=waited, is_known=self._database.is_known
             ) from error
-        if waited > _TELL_SECONDS and is_lost(error) and not self._database.is_outage_told:
+        if not is_lost(error):
+            return
+        # Not since this operation began: the process may have stood still in between.
+        self._lost_at = self._lost_at or now
+        if now - self._lost_at > _TELL_SECONDS and not self._database.is_outage_told:
             self._database.is_outage_told = True
             logger.warning(
                 "the database '%s' is out of reach, and is tried for up to %g s",

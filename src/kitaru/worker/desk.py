@@ -91,10 +91,10 @@ def tell(flow: str, wait: WaitRecord) -> None:
 
     question = f": {one_line(wait.question)}" if wait.question else ""
     problem = f"\n  an answer was given before: {one_line(wait.problem)}" if wait.problem else ""
-    print(
+    # With its end in one piece: what others print at the same moment must not come in between.
+    stream.write(
         f"Kitaru: flow {flow!r} waits for {wait.wait_id!r}{question} ({one_line(describe(wait.schema))})"
         f"{problem}\n"
-        f"  answer it: {how_to_answer(wait)}",
-        file=stream,
-        flush=True,
+        f"  answer it: {how_to_answer(wait)}\n"
     )
+    stream.flush()

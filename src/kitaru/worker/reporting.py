@@ -77,4 +77,5 @@ class Observation:
             self._text = None
         stream = sys.stderr
         if text is not None and stream is not None:
-            print(f"Kitaru: {text}", file=stream, flush=True)
+            stream.write(f"Kitaru: {text}\n")
+            stream.flush()
