@@ -81,7 +81,7 @@ def _do(step: Callable[[], None]) -> None:
     """Have one thing fail alone: the others must go on, and nobody could be told but by a log."""
     try:
         step()
-    except Exception:
+    except Exception:  # Python would print it and drop it, together with all that comes after
         logger.exception("a fork has left something of Kitaru's out of order")
 
 
